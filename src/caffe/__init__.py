@@ -1,0 +1,1 @@
+"""pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""

@@ -1,0 +1,59 @@
+"""What can go wrong, as one tree.
+
+::
+
+    CaffeError
+    ├── FormatError          a file is not what its name or place says, or is cut short
+    │   └── PrototxtError    text that does not parse: file, line, column
+    ├── NetError             the graph: blobs, names, phases, sharing
+    │   ├── UnknownLayer     a layer type that no file of recaffe.layers registers
+    │   ├── LayerError       one layer's parameters or inputs
+    │   └── ShapeMismatch    two shapes that had to be equal
+    ├── SolverError          a solver's parameters, or a state that does not fit
+    ├── DataError            a data source: absent, empty, or with a bad record
+    └── DeviceError          the GPU asked for is not there
+
+Every message names the place, what was expected, what was found and the likely fix.
+"""
+
+from __future__ import annotations
+
+
+class CaffeError(Exception):
+    """Base of all errors that a user's input can cause."""
+
+
+class FormatError(CaffeError):
+    """A file that is not what its name or place says, or that is cut short."""
+
+
+class PrototxtError(FormatError):
+    """Text that does not parse as the message it should be."""
+
+
+class NetError(CaffeError):
+    """A net that cannot be built or run as its prototxt describes it."""
+
+
+class UnknownLayer(NetError):
+    """A layer type that is not registered."""
+
+
+class LayerError(NetError):
+    """A layer whose parameters or inputs do not fit together."""
+
+
+class ShapeMismatch(NetError):
+    """Two shapes that had to be equal are not."""
+
+
+class SolverError(CaffeError):
+    """A solver's parameters, or a solver state that does not fit the net."""
+
+
+class DataError(CaffeError):
+    """A data source that is absent, empty, or holds a record that cannot be used."""
+
+
+class DeviceError(CaffeError):
+    """The device asked for is not there."""
