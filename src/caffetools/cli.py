@@ -1,0 +1,31 @@
+"""What every command of the package shares: errors without tracebacks, one log form."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Callable, Optional, Sequence
+
+
+class ToolError(Exception):
+    """A mistake that the user can mend: the message names the place, the cause and the fix."""
+
+
+def _is_users_mistake(error: BaseException) -> bool:
+    # Caffe is looked up and not imported: most commands do without it, and on BVLC's
+    # build it has no exceptions of its own.
+    caffe_error = getattr(sys.modules.get("caffe"), "CaffeError", ToolError)
+    return isinstance(error, (ToolError, OSError, caffe_error))
+
+
+def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:
+    """Run ``main(arguments)`` as a program: log to stderr, exit 1 on a user's mistake."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        status = main(sys.argv[1:])
+    except Exception as error:
+        if not _is_users_mistake(error):
+            raise
+        logging.getLogger("caffetools").error("error: %s", error)
+        sys.exit(1)
+    sys.exit(status or 0)
