@@ -6,9 +6,9 @@
     ├── FormatError          a file is not what its name or place says, or is cut short
     │   └── PrototxtError    text that does not parse: file, line, column
     ├── NetError             the graph: blobs, names, phases, sharing
-    │   ├── UnknownLayer     a layer type that no file of recaffe.layers registers
+    │   ├── UnknownLayerError     a layer type that no file of recaffe.layers registers
     │   ├── LayerError       one layer's parameters or inputs
-    │   └── ShapeMismatch    two shapes that had to be equal
+    │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
     ├── DataError            a data source: absent, empty, or with a bad record
     └── DeviceError          the GPU asked for is not there
@@ -35,7 +35,7 @@ class NetError(CaffeError):
     """A net that cannot be built or run as its prototxt describes it."""
 
 
-class UnknownLayer(NetError):
+class UnknownLayerError(NetError):
     """A layer type that is not registered."""
 
 
@@ -43,7 +43,7 @@ class LayerError(NetError):
     """A layer whose parameters or inputs do not fit together."""
 
 
-class ShapeMismatch(NetError):
+class ShapeMismatchError(NetError):
     """Two shapes that had to be equal are not."""
 
 

@@ -1,0 +1,72 @@
+"""What Caffe keeps a thread: the device, and the random numbers drawn on it.
+
+Source: the class ``Caffe`` in ``common.cpp``.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from recaffe.errors import DeviceError
+
+CPU = torch.device("cpu")
+
+
+class Context:
+    """The device that new nets live on, and one random generator a device."""
+
+    def __init__(self) -> None:
+        self.device_id = 0
+        self._on_gpu = False
+        self._seed: int | None = None
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda", self.device_id) if self._on_gpu else CPU
+
+    def use_cpu(self) -> None:
+        self._on_gpu = False
+
+    def use_gpu(self) -> None:
+        """Let new nets live on the GPU numbered ``device_id``.
+
+        Raises:
+            DeviceError: torch sees no such GPU.
+        """
+        self.select_gpu(self.device_id)
+        self._on_gpu = True
+
+    def select_gpu(self, device_id: int) -> None:
+        """Choose the GPU that :meth:`use_gpu` means.
+
+        Raises:
+            DeviceError: torch sees no such GPU.
+        """
+        count = torch.cuda.device_count()
+        if not 0 <= device_id < count:
+            raise DeviceError(
+                f"GPU {device_id} was asked for, but torch {torch.__version__} sees "
+                f"{count or 'no'} GPU(s) here; use the CPU (solver_mode: CPU, "
+                "caffe.set_mode_cpu()) or install a CUDA build of torch beside a working driver"
+            )
+        self.device_id = device_id
+
+    def seed(self, seed: int) -> None:
+        """Start the random numbers of every device from ``seed``."""
+        self._seed = seed
+        self._generators.clear()
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The generator of ``device``; seeded by :meth:`seed`, else by the system."""
+        if device not in self._generators:
+            generator = torch.Generator(device)
+            if self._seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed(self._seed)
+            self._generators[device] = generator
+        return self._generators[device]
+
+
+context = Context()

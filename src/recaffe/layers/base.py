@@ -1,0 +1,132 @@
+"""What a layer is, and how its type finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from recaffe import fillers
+from recaffe.blob import Blob
+from recaffe.context import context
+from recaffe.errors import LayerError, UnknownLayerError
+from recaffe.proto.schema import TRAIN
+
+Shape = tuple[int, ...]
+
+
+class Layer:
+    """One layer: how shapes follow, and its tops as a function of bottoms and parameters.
+
+    A subclass is a file of this package, registered by :func:`register`. It reads its
+    parameters from ``self.param``, whose defaults stand in ``caffe.proto``, and writes the
+    forward computation with torch operations; autograd gives the backward one.
+
+    Attributes:
+        bottoms, tops: how many a layer of this type takes, as ``(least, most)``;
+            ``None`` means no limit.
+        is_loss: whether the first top is a loss, which has ``loss_weight: 1`` by default.
+        blobs: the parameters, in Caffe's order (weights, then bias).
+    """
+
+    type: ClassVar[str]
+    bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
+    tops: ClassVar[tuple[int, int | None]] = (1, 1)
+    is_loss: ClassVar[bool] = False
+
+    def __init__(self, param: Any, phase: int) -> None:
+        self.param = param
+        self.name: str = param.name
+        self.phase = phase
+        self.blobs: list[Blob] = []
+        self._check_count("bottom", len(param.bottom), self.bottoms)
+        self._check_count("top", len(param.top), self.tops)
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        """Check the parameters and make :attr:`blobs`; called once."""
+
+    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        """The tops' shapes; by default those of the bottoms.
+
+        Raises:
+            LayerError: the bottoms' shapes do not fit the layer.
+        """
+        return list(bottom_shapes)
+
+    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        """The tops, computed from the bottoms and the parameters."""
+        raise NotImplementedError
+
+    def propagates_to(self, bottom_index: int) -> bool:
+        """Whether a gradient for that bottom exists: not for labels, say."""
+        return True
+
+    @property
+    def is_training(self) -> bool:
+        return self.phase == TRAIN
+
+    def add_blob(self, shape: Shape, filler: Any) -> None:
+        """Append a parameter of ``shape``, filled as the FillerParameter says."""
+        blob = Blob(shape)
+        values = torch.empty(shape)
+        try:
+            fillers.fill(values, filler, context.generator(values.device))
+        except LayerError as error:
+            raise self.error(str(error)) from None
+        blob.data[...] = values.numpy()
+        self.blobs.append(blob)
+
+    def error(self, message: str) -> LayerError:
+        """A LayerError that names this layer."""
+        return LayerError(f"layer '{self.name}' ({self.type}): {message}")
+
+    def canonical_axis(self, axis: int, shape: Shape) -> int:
+        """``axis`` as an index from the front; negative ones count from the back."""
+        if not -len(shape) <= axis < len(shape):
+            raise self.error(f"axis {axis} is not in a bottom of shape {list(shape)}")
+        return axis % len(shape)
+
+    def _check_count(self, what: str, found: int, allowed: tuple[int, int | None]) -> None:
+        least, most = allowed
+        if found < least or (most is not None and found > most):
+            expected = f"{least}" if least == most else f"{least} to {most or 'any number of'}"
+            raise self.error(f"expected {expected} {what} blob(s), found {found}")
+
+
+AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
+_LAYERS: dict[str, type[Layer]] = {}
+
+
+def register(name: str) -> Callable[[AnyLayer], AnyLayer]:
+    """Register a class as the layer of ``type: "name"``."""
+
+    def add(cls: AnyLayer) -> AnyLayer:
+        if name in _LAYERS:
+            raise ValueError(f"two layers are registered as '{name}'")
+        cls.type = name
+        _LAYERS[name] = cls
+        return cls
+
+    return add
+
+
+def layer_types() -> list[str]:
+    """The registered types, sorted."""
+    return sorted(_LAYERS)
+
+
+def make_layer(param: Any, phase: int) -> Layer:
+    """The layer that the LayerParameter describes.
+
+    Raises:
+        UnknownLayerError: no file registers its type.
+        LayerError: a wrong number of bottoms or tops.
+    """
+    if param.type not in _LAYERS:
+        raise UnknownLayerError(
+            f"layer '{param.name}': unknown layer type '{param.type}'; "
+            f"known: {', '.join(layer_types())}"
+        )
+    return _LAYERS[param.type](param, phase)

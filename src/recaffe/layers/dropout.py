@@ -1,0 +1,35 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from recaffe.context import context
+from recaffe.layers.base import Layer, Shape, register
+
+
+@register("Dropout")
+class Dropout(Layer):
+    """In TRAIN each element is zeroed with probability ``p = dropout_ratio``, else scaled.
+
+    ``top = bottom m / (1 - p)`` with ``m`` Bernoulli of ``1 - p``; in TEST ``top = bottom``.
+
+    Source: ``dropout_layer.cpp``; Srivastava et al. 2014.
+    """
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self.ratio = self.param.dropout_param.dropout_ratio
+        if not 0 <= self.ratio < 1:
+            raise self.error(f"dropout_ratio must be at least 0 and below 1, found {self.ratio}")
+
+    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        (bottom,) = bottoms
+        if not self.is_training:
+            return [bottom.view_as(bottom)]
+        keep = 1 - self.ratio
+        mask = torch.empty_like(bottom)
+        mask.bernoulli_(keep, generator=context.generator(bottom.device))
+        return [bottom * mask.div_(keep)]

@@ -1,0 +1,54 @@
+"""SoftmaxWithLoss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from recaffe.layers.base import Layer, Shape, register
+from recaffe.layers.loss import ignored_label, label_indices, labelled_shape, normaliser
+
+_LEAST_LOG_PROBABILITY = math.log(torch.finfo(torch.float32).tiny)
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(Layer):
+    """``loss = -1 / Z sum over items of log max(softmax(bottom)[label], FLT_MIN)``.
+
+    Shapes: scores with the classes along ``softmax_param.axis``; labels with one integer
+    (stored as float) for every item, that is for every index of the other axes. Items
+    labelled ``ignore_label`` count for nothing. ``Z`` is what ``normalization`` says. A
+    second top gives the probabilities.
+
+    Source: ``softmax_loss_layer.cpp``.
+    """
+
+    bottoms = (2, 2)
+    tops = (1, 2)
+    is_loss = True
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom_shapes[0])
+
+    def propagates_to(self, bottom_index: int) -> bool:
+        return bottom_index == 0
+
+    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        labelled_shape(self, bottom_shapes, self.axis)
+        return [(), bottom_shapes[0]][: len(self.param.top)]
+
+    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        scores, labels = bottoms
+        log_probabilities = torch.log_softmax(scores, self.axis)
+        ignore = ignored_label(self.param.loss_param)
+        index, counted = label_indices(self, labels, scores.shape, self.axis, ignore)
+        chosen = log_probabilities.gather(self.axis, index)
+        # Caffe bounds the value of the loss but not its gradient.
+        bounded = chosen + (chosen.clamp(min=_LEAST_LOG_PROBABILITY) - chosen).detach()
+        if counted is not None:
+            bounded = bounded * counted
+        loss = -bounded.sum() / normaliser(self.param.loss_param, index, counted, scores.shape[0])
+        return [loss, log_probabilities.exp()][: len(self.param.top)]

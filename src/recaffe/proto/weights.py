@@ -1,0 +1,186 @@
+"""Weight files: ``.caffemodel``, and the solver's ``.solverstate``.
+
+A caffemodel is a NetParameter whose layers carry blobs. Of a binary one only names, types
+and blobs are read, because forks of Caffe gave the same field numbers to other parameters.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recaffe.errors import FormatError
+from recaffe.files import write_whole
+from recaffe.proto import arrays, wire
+from recaffe.proto.schema import (
+    LayerParameter,
+    NetParameter,
+    SolverState,
+    V1LayerParameter,
+)
+from recaffe.proto.upgrade import V1_TYPES
+
+Pieces = list[bytes | memoryview]
+
+
+def _number(message: Any, name: str) -> int:
+    return message.DESCRIPTOR.fields_by_name[name].number
+
+
+_NET_NAME = _number(NetParameter, "name")
+_NET_LAYER = _number(NetParameter, "layer")
+_NET_V1_LAYER = _number(NetParameter, "layers")
+_BLOBS = _number(LayerParameter, "blobs")
+_HISTORY = _number(SolverState, "history")
+
+
+@dataclass
+class LayerWeights:
+    """One layer of a weight file: its name, its type, and its blobs in order."""
+
+    name: str = ""
+    type: str = ""
+    blobs: list[np.ndarray] = field(default_factory=list)
+
+
+def _map(path: Path) -> memoryview:
+    try:
+        with path.open("rb") as stream:
+            if not path.stat().st_size:
+                raise FormatError(f"{path}: the file is empty; expected a file that Caffe wrote")
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such file") from None
+
+
+def read_weights(path: str | Path) -> list[LayerWeights]:
+    """The layers of a ``.caffemodel`` that have blobs, today's form or V1.
+
+    The arrays are views of the mapped file, read as they are copied.
+
+    Raises:
+        FormatError: absent, cut short, or not a caffemodel; the message says which.
+    """
+    path = Path(path)
+    if path.suffix == ".solverstate":
+        raise FormatError(
+            f"{path}: this is a solver state, not weights; restore the solver from it "
+            "(-snapshot), or give the .caffemodel that was written with it"
+        )
+    try:
+        layers = list(_layers(_map(path)))
+    except (FormatError, UnicodeDecodeError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise FormatError(
+            f"{path}: not a whole caffemodel: {error}. Is the download complete, "
+            "and is it the binary file and not its prototxt?"
+        ) from None
+    if not layers:
+        raise FormatError(f"{path}: expected a caffemodel, found no layer in it")
+    return [layer for layer in layers if layer.blobs]
+
+
+def _layers(net: memoryview) -> Iterator[LayerWeights]:
+    for number, wire_type, value in wire.fields(net):
+        if number in (_NET_LAYER, _NET_V1_LAYER):
+            if wire_type != wire.LENGTH_DELIMITED or not isinstance(value, memoryview):
+                raise FormatError(f"field {number} of the net is not a layer")
+            yield _layer(value, v1=number == _NET_V1_LAYER)
+
+
+def _layer(message: memoryview, v1: bool) -> LayerWeights:
+    descriptor = V1LayerParameter if v1 else LayerParameter
+    names = {_number(descriptor, name): name for name in ("name", "type", "blobs")}
+    layer = LayerWeights()
+    for number, _, value in wire.fields(message):
+        name = names.get(number)
+        if name == "blobs" and isinstance(value, memoryview):
+            try:
+                layer.blobs.append(arrays.decode(value))
+            except FormatError as error:
+                raise FormatError(
+                    f"layer '{layer.name}', blob {len(layer.blobs)}: {error}"
+                ) from None
+        elif name == "name" and isinstance(value, memoryview):
+            layer.name = bytes(value).decode()
+        elif name == "type":
+            layer.type = (
+                V1_TYPES.get(value, "") if isinstance(value, int) else bytes(value).decode()
+            )
+    return layer
+
+
+def write_weights(
+    path: str | Path,
+    net_name: str,
+    layers: Iterable[tuple[Any, Sequence[tuple[np.ndarray, np.ndarray | None]]]],
+) -> None:
+    """Write a ``.caffemodel``: each layer's LayerParameter with its ``(data, diff)`` blobs."""
+    pieces: Pieces = list(arrays.framed(_NET_NAME, [net_name.encode()]))
+    for parameter, blobs in layers:
+        bare = LayerParameter()
+        bare.CopyFrom(parameter)
+        bare.ClearField("blobs")
+        layer: Pieces = [bare.SerializeToString(deterministic=True)]
+        for data, diff in blobs:
+            layer += arrays.framed(_BLOBS, arrays.encode(data, diff))
+        pieces += arrays.framed(_NET_LAYER, layer)
+    write_whole(Path(path), pieces)
+
+
+def read_state(path: str | Path) -> tuple[Any, list[np.ndarray]]:
+    """A ``.solverstate``: the SolverState without its history, and the history's arrays.
+
+    Raises:
+        FormatError: absent, cut short, or not a solver state.
+    """
+    path = Path(path)
+    if path.suffix == ".caffemodel":
+        raise FormatError(
+            f"{path}: these are weights, not a solver state; give the .solverstate "
+            "that was written with them, or start afresh from them (-weights)"
+        )
+    header = bytearray()
+    history: list[np.ndarray] = []
+    try:
+        for number, wire_type, value in wire.fields(_map(path)):
+            if number == _HISTORY and isinstance(value, memoryview):
+                history.append(arrays.decode(value))
+            else:
+                header += arrays.copy_field(number, wire_type, value)
+        state = SolverState.FromString(bytes(header))
+    except FormatError as error:
+        raise FormatError(f"{path}: not a whole solver state: {error}") from None
+    if not state.HasField("iter"):
+        raise FormatError(f"{path}: expected a solver state, found no iteration in it")
+    return state, history
+
+
+def write_state(path: str | Path, state: Any, history: Sequence[np.ndarray]) -> None:
+    """Write a ``.solverstate`` of ``state`` (without history) and the history's arrays."""
+    pieces: Pieces = [state.SerializeToString(deterministic=True)]
+    for array in history:
+        pieces += arrays.framed(_HISTORY, arrays.encode(array))
+    write_whole(Path(path), pieces)
+
+
+def read_blob(path: str | Path) -> np.ndarray:
+    """A BlobProto file such as ``mean.binaryproto``.
+
+    Raises:
+        FormatError: absent, cut short, or not a BlobProto.
+    """
+    path = Path(path)
+    try:
+        blob = arrays.decode(_map(path))
+    except FormatError as error:
+        raise FormatError(f"{path}: not a whole BlobProto (mean file): {error}") from None
+    if not blob.size:
+        raise FormatError(f"{path}: expected a BlobProto (mean file), found no values in it")
+    return blob
