@@ -1,0 +1,169 @@
+"""A sample of test images with what they are and what the net took them for."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import cv2
+import lmdb
+import numpy as np
+from matplotlib.axes import Axes
+
+from caffe.proto import caffe_pb2
+from caffetools.cli import ToolError, run
+from caffetools.plots.style import RIGHT, WRONG, figure_file
+
+_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of ``predictions.csv``: ``index`` counts the LMDB's entries in key order."""
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """The rows of a ``predictions.csv``."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [
+                Prediction(
+                    int(row["index"]),
+                    int(row["label"]),
+                    int(row["predicted"]),
+                    float(row["probability"]),
+                )
+                for row in csv.DictReader(stream)
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ToolError(
+            f"{path}: expected index,label,predicted,probability in columns and all numbers "
+            f"({error!r}); evaluate again to write it afresh"
+        ) from error
+
+
+def spread(items: Sequence[Prediction], count: int) -> list[Prediction]:
+    """``count`` of ``items``, evenly spaced (all of them where there are fewer)."""
+    count = min(count, len(items))
+    return [items[position * len(items) // count] for position in range(count)]
+
+
+def choose(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
+    """``count`` predictions, half of them wrong if there are so many, wrong ones first."""
+    wrong = [one for one in predictions if one.label != one.predicted]
+    right = [one for one in predictions if one.label == one.predicted]
+    shown = spread(wrong, max(count // 2, count - len(right)))
+    return shown + spread(right, count - len(shown))
+
+
+def datum_image(datum: Any) -> np.ndarray:
+    """A Datum's pixels, (h, w) gray or (h, w, 3) RGB, from 0 to 255; raw or encoded."""
+    if datum.encoded:
+        stored = np.frombuffer(datum.data, dtype=np.uint8)
+        image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise ToolError(
+                f"an encoded Datum of {len(datum.data)} bytes does not decode; convert the images "
+                "to the LMDB again"
+            )
+        return image if image.ndim == 2 else image[:, :, 2::-1]
+    shape = (datum.channels, datum.height, datum.width)
+    flat = np.frombuffer(datum.data, dtype=np.uint8) if datum.data else np.array(datum.float_data)
+    pixels = flat.reshape(shape)
+    return pixels[2::-1].transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+
+
+def read_datums(path: Path, indices: Sequence[int]) -> list[Any]:
+    """The Datums at these positions of the LMDB's key order."""
+    if not (path / "data.mdb").is_file():
+        raise ToolError(f"{path}: expected an LMDB (a folder with data.mdb), found none")
+    environment = lmdb.open(str(path), readonly=True, lock=False)
+    with environment, environment.begin() as transaction:
+        keys = list(transaction.cursor().iternext(keys=True, values=False))
+        beyond = [index for index in indices if index >= len(keys)]
+        if beyond:
+            raise ToolError(
+                f"{path}: it has {len(keys)} entries, the predictions name entry {beyond[0]}; give "
+                "the LMDB that was evaluated"
+            )
+        return [caffe_pb2.Datum.FromString(transaction.get(keys[index])) for index in indices]
+
+
+@dataclass(frozen=True)
+class SamplesDisplay:
+    """Images, captions and whether each is right."""
+
+    images: list[np.ndarray]
+    captions: list[str]
+    right: list[bool]
+
+    @classmethod
+    def from_lmdb(
+        cls, path: Path, predictions: Sequence[Prediction], classes: Optional[Sequence[str]]
+    ) -> SamplesDisplay:
+        """Fetch the images of ``predictions`` from the LMDB they were made from.
+
+        Raises :class:`ToolError` where an image's label is not the one predicted for.
+        """
+        datums = read_datums(path, [one.index for one in predictions])
+        for datum, one in zip(datums, predictions):
+            if datum.label != one.label:
+                raise ToolError(
+                    f"{path}: entry {one.index} has label {datum.label}, the predictions say "
+                    f"{one.label}; give the LMDB that was evaluated"
+                )
+        return cls(
+            [datum_image(datum) for datum in datums],
+            [_caption(one, classes) for one in predictions],
+            [one.label == one.predicted for one in predictions],
+        )
+
+    def plot(self, axes: Sequence[Axes]) -> Sequence[Axes]:
+        """Draw each image on one of ``axes``: wrong ones crossed and in a second colour."""
+        for ax in axes:
+            ax.axis("off")
+        for ax, image, caption, right in zip(axes, self.images, self.captions, self.right):
+            ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            colour, weight = (RIGHT, "normal") if right else (WRONG, "bold")
+            mark = "" if right else "✗ "
+            ax.set_title(mark + caption, color=colour, fontweight=weight, fontsize=10)
+        return axes
+
+
+def _caption(one: Prediction, classes: Optional[Sequence[str]]) -> str:
+    true, predicted = (
+        str(label) if classes is None else classes[label] for label in (one.label, one.predicted)
+    )
+    meaning = true if true == predicted else f"{true} → {predicted}"
+    return f"{meaning}\n{one.probability:.0%}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``python -m caffetools.plots.samples``"""
+    parser = argparse.ArgumentParser(prog="caffetools.plots.samples", description=__doc__)
+    parser.add_argument("--lmdb", type=Path, required=True, help="the LMDB that was evaluated")
+    parser.add_argument("--predictions", type=Path, required=True, help="its predictions.csv")
+    parser.add_argument("--classes", type=Path, help="classes.txt (default: show labels)")
+    parser.add_argument("--count", type=int, default=24, help="how many images (default: 24)")
+    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    options = parser.parse_args(arguments)
+    classes = options.classes.read_text("utf-8").splitlines() if options.classes else None
+    chosen = choose(read_predictions(options.predictions), options.count)
+    display = SamplesDisplay.from_lmdb(options.lmdb, chosen, classes)
+    rows = -(-len(chosen) // _COLUMNS)
+    with figure_file(options.output, 7.2, 1.75 * rows) as figure:
+        axes = figure.subplots(rows, _COLUMNS, squeeze=False)
+        display.plot(list(axes.flat))
+
+
+if __name__ == "__main__":
+    run(main)
