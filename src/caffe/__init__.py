@@ -1,1 +1,27 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
+
+from caffe import io
+from caffe.mode import layer_type_list, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe.net import Net
+from caffe.solvers import SGDSolver, get_solver
+from recaffe.blob import Blob
+from recaffe.errors import CaffeError
+from recaffe.layers import Layer
+from recaffe.proto.schema import TEST, TRAIN
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Blob",
+    "CaffeError",
+    "Layer",
+    "Net",
+    "SGDSolver",
+    "get_solver",
+    "io",
+    "layer_type_list",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]

@@ -113,6 +113,11 @@ class Blob:
         return self._diff.array()
 
     @property
+    def data_handed_out(self) -> bool:
+        """Whether somebody may hold a view of :attr:`data`."""
+        return self._data.handed_out
+
+    @property
     def data_tensor(self) -> Tensor:
         return self._data.tensor()
 

@@ -1,0 +1,39 @@
+"""Where Caffe computes, and what it draws at random."""
+
+from __future__ import annotations
+
+from recaffe.context import context
+from recaffe.layers import layer_types
+
+
+def set_mode_cpu() -> None:
+    """Let nets made from now on live on the CPU."""
+    context.use_cpu()
+
+
+def set_mode_gpu() -> None:
+    """Let nets made from now on live on the GPU that :func:`set_device` chose, 0 by default.
+
+    Raises:
+        CaffeError: there is no such GPU.
+    """
+    context.use_gpu()
+
+
+def set_device(device_id: int) -> None:
+    """Choose the GPU for :func:`set_mode_gpu`.
+
+    Raises:
+        CaffeError: there is no such GPU.
+    """
+    context.select_gpu(device_id)
+
+
+def set_random_seed(seed: int) -> None:
+    """Start fillers, dropout and random crops from ``seed``."""
+    context.seed(seed)
+
+
+def layer_type_list() -> list[str]:
+    """The layer types that nets may use."""
+    return layer_types()

@@ -1,0 +1,142 @@
+"""caffe.Net, as pycaffe users know it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recaffe.blob import Blob
+from recaffe.errors import NetError, ShapeMismatchError
+from recaffe.net import Net as RuntimeNet
+from recaffe.net import load_weights, save_weights, share_weights
+from recaffe.proto.schema import NetParameter
+from recaffe.proto.text import read_message
+
+
+class Net(RuntimeNet):
+    """A net from a prototxt, with weights if given.
+
+    ``Net(file, phase)``, ``Net(file, weights, phase)`` or ``Net(network_file=file,
+    phase=phase, level=0, stages=["deploy"], weights=weights)``.
+    """
+
+    def __init__(self, network_file: str, *args: Any, **kwargs: Any) -> None:
+        names = ("weights", "phase") if len(args) == 2 else ("phase",)
+        given = dict(zip(names, args, strict=False))
+        duplicate = given.keys() & kwargs.keys()
+        unknown = kwargs.keys() - {"phase", "level", "stages", "weights"}
+        if len(args) > 2 or duplicate or unknown or "phase" not in {**given, **kwargs}:
+            raise TypeError(
+                "Net takes (network_file, phase), (network_file, weights, phase) or the keywords "
+                f"network_file, phase, level, stages, weights; got {args!r} and {kwargs!r}"
+            )
+        given.update(kwargs)
+        super().__init__(
+            read_message(network_file, NetParameter()),
+            given["phase"],
+            level=given.get("level", 0),
+            stages=given.get("stages") or (),
+            origin=str(network_file),
+        )
+        if given.get("weights"):
+            self.copy_from(given["weights"])
+
+    @classmethod
+    def from_param(cls, param: Any, phase: int, **kwargs: Any) -> Net:
+        """A net from a NetParameter; what solvers make their nets with."""
+        net = cls.__new__(cls)
+        RuntimeNet.__init__(net, param, phase, **kwargs)
+        return net
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return self.layer_names
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The loss weight of every blob, 0 for those that are no loss."""
+        weights = OrderedDict((name, 0.0) for name in self.blobs)
+        for layer, layer_weights in zip(self.layers, self.loss_weights, strict=True):
+            weights.update(zip(layer.param.top, layer_weights, strict=True))
+        return weights
+
+    def forward(
+        self,
+        blobs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Run forward; return the outputs by name.
+
+        Args:
+            blobs: further blobs to return.
+            start, end: the first and the last layer to run; with ``end`` its tops are returned.
+            inputs: values for the input blobs; if any is given, all are.
+        """
+        self._fill(inputs, self.inputs, "data")
+        last = self._index(end, len(self.layers) - 1)
+        self.forward_layers(self._index(start, 0), last)
+        names = self.outputs if end is None else list(self.layers[last].param.top)
+        return {name: self._blob(name).data for name in [*names, *(blobs or ())]}
+
+    def backward(
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **outputs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Run backward; return the diffs of the inputs by name.
+
+        Args:
+            diffs: further blobs whose diffs to return.
+            start, end: the first layer to run, from the back, and the last one; with ``end``
+                the diffs of its bottoms are returned.
+            outputs: diffs for the output blobs.
+        """
+        self._fill(outputs, self.outputs, "diff")
+        last = self._index(end, 0)
+        self.backward_layers(self._index(start, len(self.layers) - 1), last)
+        names = self.inputs if end is None else list(self.layers[last].param.bottom)
+        return {name: self._blob(name).diff for name in [*names, *(diffs or ())]}
+
+    def _fill(self, values: dict[str, np.ndarray], names: Sequence[str], side: str) -> None:
+        if values and set(values) != set(names):
+            raise NetError(f"expected values for {sorted(names)}, found {sorted(values)}")
+        for name, value in values.items():
+            target = getattr(self.blobs[name], side)
+            if np.shape(value) != target.shape:
+                raise ShapeMismatchError(
+                    f"blob '{name}' has the shape {list(target.shape)}, the value given for it "
+                    f"{list(np.shape(value))}; reshape the blob first, or the value"
+                )
+            target[...] = value
+
+    def _index(self, layer_name: str | None, default: int) -> int:
+        if layer_name is None:
+            return default
+        if layer_name not in self.layer_names:
+            raise NetError(f"no layer '{layer_name}'; the net has {', '.join(self.layer_names)}")
+        return self.layer_names.index(layer_name)
+
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            raise NetError(f"no blob '{name}'; the net has {', '.join(self.blobs)}")
+        return self.blobs[name]
+
+    def copy_from(self, weights: str | Path) -> None:
+        """Copy the weights of a ``.caffemodel`` into the layers of the same names."""
+        load_weights(self, weights)
+
+    def share_with(self, other: RuntimeNet) -> None:
+        """Use the parameters of ``other``'s layers of the same names as this net's own."""
+        share_weights(self, other)
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as a ``.caffemodel``."""
+        save_weights(self, path)

@@ -1,0 +1,1 @@
+"""Records on their way into a net: LMDB, Datum, the transformer, prefetching."""

@@ -1,0 +1,313 @@
+"""Net: layers connected by blobs, run forward and backward one layer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recaffe.blob import Blob
+from recaffe.context import context
+from recaffe.errors import CaffeError, LayerError, NetError, ShapeMismatchError
+from recaffe.layers import Layer, make_layer
+from recaffe.net.filter import filter_net
+from recaffe.net.gradients import plan_gradients
+from recaffe.net.splits import insert_splits
+from recaffe.proto.schema import NetState
+from recaffe.proto.upgrade import upgrade_net
+
+
+class _Tape:
+    """What a layer's backward needs of its forward: the leaves and the tops made of them."""
+
+    __slots__ = ("bottoms", "params", "tops")
+
+    def __init__(
+        self, bottoms: Sequence[Tensor], params: Sequence[Tensor], tops: Sequence[Tensor]
+    ) -> None:
+        self.bottoms, self.params, self.tops = bottoms, params, tops
+
+
+class Net:
+    """A graph of layers in one phase.
+
+    Every layer runs under autograd by itself: its bottoms and parameters are leaves, and
+    its backward turns the tops' diffs into theirs. So blobs' data and diff mean what they
+    mean in Caffe, also where a user changes one between two layers.
+
+    Args:
+        param: a NetParameter.
+        phase: TRAIN or TEST.
+        level, stages: with ``phase`` the state that include and exclude rules ask for.
+        origin: names the net in errors; its file, say.
+
+    Attributes:
+        layers, layer_names: in the order they run, implicit splits included.
+        blobs: by name, in the order they are first produced.
+        params: the parameter blobs of each layer that has some, by its name.
+        learnable: the parameters that a solver updates, shared ones once, in net order.
+
+    Raises:
+        CaffeError: whatever keeps the net from being built, naming the layer.
+    """
+
+    def __init__(
+        self,
+        param: Any,
+        phase: int,
+        level: int = 0,
+        stages: Sequence[str] = (),
+        origin: str = "net",
+    ) -> None:
+        self.phase = phase
+        self.device = context.device
+        state = NetState(phase=phase, level=level, stage=list(stages))
+        self.param = insert_splits(filter_net(upgrade_net(param, origin), state))
+        self.name: str = self.param.name
+        self.layers: list[Layer] = []
+        self.blobs: dict[str, Blob] = {}
+        self._bottoms: list[list[Blob]] = []
+        self._tops: list[list[Blob]] = []
+        self._bottom_shapes: list[list[tuple[int, ...]]] = []
+        self._tapes: list[_Tape | None] = []
+        for layer_param in self.param.layer:
+            self._append(layer_param)
+        self.layer_names: list[str] = [layer.name for layer in self.layers]
+        self.params: dict[str, list[Blob]] = {
+            layer.name: layer.blobs for layer in self.layers if layer.blobs
+        }
+        self.loss_weights = [_loss_weights(layer) for layer in self.layers]
+        self._connect_params()
+        specs = [[_spec(layer, i) for i in range(len(layer.blobs))] for layer in self.layers]
+        self._plan = plan_gradients(
+            self.layers,
+            [[lr_mult for lr_mult, _ in layer_specs] for layer_specs in specs],
+            self.loss_weights,
+            self.param.force_backward,
+        )
+        self._set_loss_diffs()
+
+    # -- building ---------------------------------------------------------------------
+
+    def _append(self, layer_param: Any) -> None:
+        layer = make_layer(layer_param, self._phase_of(layer_param))
+        bottoms = [self.blobs[name] for name in layer_param.bottom]
+        shapes = [blob.shape for blob in bottoms]
+        try:
+            layer.setup(shapes)
+            top_shapes = layer.top_shapes(shapes)
+        except LayerError:
+            raise
+        except CaffeError as error:
+            raise layer.error(str(error)) from error
+        tops = []
+        for index, (name, shape) in enumerate(zip(layer_param.top, top_shapes, strict=True)):
+            tops.append(self._top_blob(layer, index, name))
+            tops[-1].reshape(shape)
+        self.layers.append(layer)
+        self._bottoms.append(bottoms)
+        self._tops.append(tops)
+        self._bottom_shapes.append(shapes)
+        self._tapes.append(None)
+
+    def _phase_of(self, layer_param: Any) -> int:
+        return layer_param.phase if layer_param.HasField("phase") else self.phase
+
+    def _top_blob(self, layer: Layer, index: int, name: str) -> Blob:
+        in_place = list(layer.param.bottom[index : index + 1]) == [name]
+        if in_place:
+            return self.blobs[name]
+        if name in self.blobs:
+            raise NetError(
+                f"layer '{layer.name}': top '{name}' is already the top of another layer; "
+                "rename one of them (in place a layer may only overwrite its own bottom)"
+            )
+        self.blobs[name] = Blob(device=self.device)
+        return self.blobs[name]
+
+    def _connect_params(self) -> None:
+        """Let parameters of one name be one blob; list those to learn, with their factors."""
+        self.learnable: list[Blob] = []
+        self.lr_mults: list[float] = []
+        self.decay_mults: list[float] = []
+        self.param_places: list[tuple[str, int]] = []
+        owners: dict[str, tuple[str, int]] = {}
+        for layer in self.layers:
+            for index, blob in enumerate(layer.blobs):
+                lr_mult, decay_mult = _spec(layer, index)
+                spec_name = layer.param.param[index].name if index < len(layer.param.param) else ""
+                if spec_name in owners:
+                    layer.blobs[index] = self._shared(layer, index, blob, owners[spec_name])
+                    continue
+                if spec_name:
+                    owners[spec_name] = (layer.name, index)
+                self.learnable.append(blob)
+                self.lr_mults.append(lr_mult)
+                self.decay_mults.append(decay_mult)
+                self.param_places.append((layer.name, index))
+
+    def _shared(self, layer: Layer, index: int, blob: Blob, owner: tuple[str, int]) -> Blob:
+        owned = self.params[owner[0]][owner[1]]
+        spec = layer.param.param[index]
+        permissive = spec.share_mode == spec.PERMISSIVE
+        same = blob.count == owned.count if permissive else blob.shape == owned.shape
+        if not same:
+            raise ShapeMismatchError(
+                f"layer '{layer.name}', blob {index}: shares the parameter '{spec.name}' of "
+                f"layer '{owner[0]}', but has the shape {list(blob.shape)} instead of "
+                f"{list(owned.shape)}"
+            )
+        if permissive and blob.shape != owned.shape:
+            raise NetError(
+                f"layer '{layer.name}', blob {index}: share_mode PERMISSIVE with another shape "
+                f"({list(blob.shape)} for {list(owned.shape)}) is not supported"
+            )
+        return owned
+
+    def _set_loss_diffs(self) -> None:
+        for weights, tops in zip(self.loss_weights, self._tops, strict=True):
+            for weight, top in zip(weights, tops, strict=True):
+                if weight:
+                    top.set_diff(torch.full(top.shape, weight, device=self.device))
+
+    # -- running ----------------------------------------------------------------------
+
+    def forward_layers(self, start: int, end: int, record: bool = True) -> None:
+        """Run the layers ``start`` to ``end``, both included.
+
+        Args:
+            record: keep what backward needs. Without, less memory is held.
+        """
+        for index in range(start, end + 1):
+            self._forward_layer(index, record and self._plan.layer[index])
+
+    def loss(self) -> float:
+        """The sum of all tops that are losses, weighted, as of the last forward."""
+        return sum(
+            weight * float(top.data_tensor.sum())
+            for weights, tops in zip(self.loss_weights, self._tops, strict=True)
+            for weight, top in zip(weights, tops, strict=True)
+            if weight
+        )
+
+    def _forward_layer(self, index: int, record: bool) -> None:
+        layer, bottoms = self.layers[index], self._bottoms[index]
+        shapes = [blob.shape for blob in bottoms]
+        if shapes != self._bottom_shapes[index]:
+            self._reshape_layer(index)
+        inputs = [self._input(index, blob) for blob in bottoms]
+        params = [blob.data_tensor.detach() for blob in layer.blobs]
+        if record:
+            for tensor, wanted in zip(inputs, self._plan.bottoms[index], strict=True):
+                tensor.requires_grad_(wanted)
+            for tensor, wanted in zip(params, self._plan.params[index], strict=True):
+                tensor.requires_grad_(wanted)
+        with torch.set_grad_enabled(record):
+            tops = layer.forward(inputs, params)
+        self._tapes[index] = _Tape(inputs, params, tops) if record else None
+        for blob, tensor in zip(self._tops[index], tops, strict=False):
+            blob.set_data(tensor)
+
+    def _input(self, index: int, blob: Blob) -> Tensor:
+        tensor = blob.data_tensor.detach()
+        # The top will overwrite a view that somebody holds, but backward needs the input.
+        overwritten = blob in self._tops[index] and blob.data_handed_out
+        return tensor.clone() if overwritten else tensor
+
+    def backward_layers(self, start: int, end: int, retain: bool = True) -> None:
+        """Run the layers ``start`` down to ``end``, both included, backward.
+
+        Bottoms' diffs are overwritten, parameters' diffs are added to.
+
+        Args:
+            retain: keep what another backward needs. Without, memory is freed on the way.
+        """
+        for index in range(start, end - 1, -1):
+            if self._plan.layer[index]:
+                self._backward_layer(index, retain)
+
+    def _backward_layer(self, index: int, retain: bool) -> None:
+        layer = self.layers[index]
+        bottoms = _chosen(self._bottoms[index], self._plan.bottoms[index])
+        params = _chosen(layer.blobs, self._plan.params[index])
+        if not bottoms and not params:
+            return
+        tape = self._tapes[index]
+        if tape is None:
+            raise NetError(f"layer '{layer.name}': backward before forward; run forward() first")
+        tops = [
+            (tensor, blob.diff_tensor)
+            for tensor, blob in zip(tape.tops, self._tops[index], strict=False)
+            if tensor.requires_grad
+        ]
+        leaves = [tensor for tensor in (*tape.bottoms, *tape.params) if tensor.requires_grad]
+        gradients = torch.autograd.grad(
+            [tensor for tensor, _ in tops],
+            leaves,
+            [diff for _, diff in tops],
+            allow_unused=True,
+            materialize_grads=True,
+            retain_graph=retain,
+        )
+        for blob, gradient in zip(bottoms, gradients[: len(bottoms)], strict=True):
+            blob.set_diff(gradient)
+        for blob, gradient in zip(params, gradients[len(bottoms) :], strict=True):
+            blob.add_diff(gradient)
+        if not retain:
+            self._tapes[index] = None
+
+    def clear_param_diffs(self) -> None:
+        """Make the diffs of all parameters zero."""
+        for blob in self.learnable:
+            blob.clear_diff()
+
+    def reshape(self) -> None:
+        """Let the shapes of all blobs follow from those of the inputs."""
+        for index in range(len(self.layers)):
+            self._reshape_layer(index)
+
+    def _reshape_layer(self, index: int) -> None:
+        shapes = [blob.shape for blob in self._bottoms[index]]
+        self._bottom_shapes[index] = shapes
+        layer = self.layers[index]
+        if not shapes:
+            return  # a layer without bottoms has the shapes it was set up with, or the user's
+        for blob, shape in zip(self._tops[index], layer.top_shapes(shapes), strict=True):
+            blob.reshape(shape)
+
+    # -- names ------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[str]:
+        """The tops of the Input layers."""
+        return [top for layer in self.layers if layer.type == "Input" for top in layer.param.top]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The blobs that no layer consumes, in Caffe's order."""
+        available: set[str] = set()
+        for layer in self.layers:
+            available.difference_update(layer.param.bottom)
+            available.update(layer.param.top)
+        return sorted(available)
+
+
+def _spec(layer: Layer, index: int) -> tuple[float, float]:
+    """``lr_mult`` and ``decay_mult`` of a layer's parameter."""
+    specs = layer.param.param
+    spec = specs[index] if index < len(specs) else type(layer.param)().param.add()
+    return spec.lr_mult, spec.decay_mult
+
+
+def _loss_weights(layer: Layer) -> list[float]:
+    given = list(layer.param.loss_weight)
+    tops = len(layer.param.top)
+    if given and len(given) != tops:
+        raise layer.error(f"loss_weight is given {len(given)} time(s) for {tops} top(s)")
+    return given or [float(layer.is_loss and index == 0) for index in range(tops)]
+
+
+def _chosen(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:
+    return [blob for blob, want in zip(blobs, wanted, strict=True) if want]
