@@ -163,7 +163,10 @@ def test_heads_lead_to_a_loss_with_nothing_learnable_between() -> None:
     assert reasons["side"] == "it leads to no loss"
     assert reasons["aux"] == "it leads to no loss"  # its loss has weight 0
     assert reasons["relu"] == "it is of type ReLU, expected Convolution or InnerProduct"
-    assert reasons["accuracy"] == "it has no part in the TRAIN phase"
+    assert reasons["accuracy"] == "it is of type Accuracy, expected Convolution or InnerProduct"
+    net.layer[5].include.add(phase=prototxt.TEST)
+    assert prototxt.why_not_head(net, "main") == "it has no part in the TRAIN phase"
+    assert prototxt.why_not_head(net, "fc9") == "the net has no such layer"
 
 
 def test_layers_of_one_name_are_all_found_and_a_missing_one_is_suggested() -> None:

@@ -53,6 +53,13 @@ def write(path: Path, message: Any) -> None:
     files.write_text(path, to_text(message))
 
 
+def copy_net(net: Any) -> Any:
+    """A NetParameter equal to ``net``, to be changed in its place."""
+    copy = caffe_pb2.NetParameter()
+    copy.CopyFrom(net)
+    return copy
+
+
 def _read(path: Path, message: Any) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -236,13 +243,16 @@ def why_not_head(net: Any, name: str) -> Optional[str]:
     A head is an InnerProduct or Convolution layer that leads to the loss, in the TRAIN
     phase, without another learnable layer on the way.
     """
+    named = [layer for layer in net.layer if layer.name == name]
+    if not named:
+        return "the net has no such layer"
+    for layer in named:
+        if layer.type not in HEAD_PARAMETERS:
+            return f"it is of type {layer.type}, expected {' or '.join(HEAD_PARAMETERS)}"
     layers = phase_view(net, TRAIN)
     places = [place for place, layer in enumerate(layers) if layer.name == name]
     if not places:
         return "it has no part in the TRAIN phase"
-    layer = layers[places[0]]
-    if layer.type not in HEAD_PARAMETERS:
-        return f"it is of type {layer.type}, expected {' or '.join(sorted(HEAD_PARAMETERS))}"
     after = list(downstream(layers, places[0]))
     learnable = [follower.name for follower in after if learnable_blobs(follower)]
     if learnable:

@@ -1,0 +1,119 @@
+"""Pointing the data layers of a net at other LMDBs and another mean."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from caffe.proto import caffe_pb2
+from caffetools.cli import ToolError
+from caffetools.prototxt import PHASES, copy_net
+
+
+def point_data(
+    net: Any, phase: int, source: Optional[str], batch_size: Optional[int] = None
+) -> Any:
+    """The net with the Data layers of one phase reading the LMDB ``source``.
+
+    None leaves the source, or the batch size, as it is. A Data layer that serves both
+    phases becomes two, one for each.
+    """
+    if source is None and batch_size is None:
+        return net
+    if not any(_is_data(layer) and phase in _phases(layer) for layer in net.layer):
+        raise ToolError(
+            f"no layer of type Data serves the {PHASES[phase]} phase, so its source and "
+            f"batch size cannot be set; what brings data to this net: {_data_layers(net)}"
+        )
+    patched = copy_net(net)
+    patched.ClearField("layer")
+    for layer in net.layer:
+        parts = _split_by_phase(layer) if _is_data(layer) else [layer]
+        for part in parts:
+            added = patched.layer.add()
+            added.CopyFrom(part)
+            if _is_data(part) and phase in _phases(part):
+                _point(added.data_param, source, batch_size)
+    return patched
+
+
+def set_mean(net: Any, mean_file: Optional[str]) -> Any:
+    """The net with all Data layers subtracting the mean in ``mean_file``, or with None no file.
+
+    Values in ``mean_value`` make way for a file, since Caffe refuses both; without a file
+    they stay.
+    """
+    if mean_file is not None and not any(map(_is_data, net.layer)):
+        raise ToolError(
+            "no layer of type Data can take the mean_file; what brings data to this net: "
+            f"{_data_layers(net)}"
+        )
+    patched = copy_net(net)
+    for layer in filter(_is_data, patched.layer):
+        layer.transform_param.ClearField("mean_file")
+        if mean_file is not None:
+            layer.transform_param.ClearField("mean_value")
+            layer.transform_param.mean_file = mean_file
+        if not layer.transform_param.ListFields():
+            layer.ClearField("transform_param")
+    return patched
+
+
+def _point(parameters: Any, source: Optional[str], batch_size: Optional[int]) -> None:
+    if source is not None:
+        parameters.source = source
+        parameters.backend = caffe_pb2.DataParameter.LMDB
+    if batch_size is not None:
+        parameters.batch_size = batch_size
+
+
+def _is_data(layer: Any) -> bool:
+    return bool(layer.type == "Data")
+
+
+def _data_layers(net: Any) -> str:
+    sources = [f"{layer.name!r} ({layer.type})" for layer in net.layer if not layer.bottom]
+    return ", ".join(sources) or "no layer (is it a deploy net?)"
+
+
+def _phases(layer: Any) -> list[int]:
+    """The phases in which the layer can take part, at some level and stages."""
+    if layer.include:
+        return [
+            phase for phase in PHASES if any(_may_be_met(rule, phase) for rule in layer.include)
+        ]
+    return [
+        phase
+        for phase in PHASES
+        if not any(_may_be_met(rule, phase) and _names_phase_only(rule) for rule in layer.exclude)
+    ]
+
+
+def _may_be_met(rule: Any, phase: int) -> bool:
+    return not rule.HasField("phase") or rule.phase == phase
+
+
+def _names_phase_only(rule: Any) -> bool:
+    return all(field.name == "phase" for field, _ in rule.ListFields())
+
+
+def _split_by_phase(layer: Any) -> list[Any]:
+    if len(_phases(layer)) < len(PHASES):
+        return [layer]
+    return [_only_in(phase, layer) for phase in PHASES]
+
+
+def _only_in(phase: int, layer: Any) -> Any:
+    """The layer restricted to one phase, its rules of stage and level kept."""
+    part = caffe_pb2.LayerParameter()
+    part.CopyFrom(layer)
+    if layer.exclude:
+        for other in PHASES:
+            if other != phase:
+                part.exclude.add(phase=other)
+        return part
+    part.ClearField("include")
+    for rule in layer.include or [caffe_pb2.NetStateRule()]:
+        if _may_be_met(rule, phase):
+            part.include.add().CopyFrom(rule)
+            part.include[-1].phase = phase
+    return part

@@ -1,0 +1,108 @@
+"""Pointing a net's data layers at LMDBs and a mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from caffetools.cli import ToolError
+from caffetools.data_layers import point_data, set_mean
+from caffetools.prototxt import TEST, TRAIN, phase_view
+
+
+def net_of(text: str) -> Any:
+    return text_format.Parse(text, caffe_pb2.NetParameter())
+
+
+def data_net(rules: str, rest: str = 'data_param { source: "old" batch_size: 8 }') -> Any:
+    return net_of(
+        f'layer {{ name: "data" type: "Data" top: "data" top: "label" {rules} {rest} }}'
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" }'
+    )
+
+
+def data_params(net: Any, phase: int, stages: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    parameters = [layer.data_param for layer in phase_view(net, phase, stages) if not layer.bottom]
+    return [(data.source, data.batch_size, data.backend) for data in parameters]
+
+
+LEVELDB, LMDB = caffe_pb2.DataParameter.LEVELDB, caffe_pb2.DataParameter.LMDB
+
+
+def test_only_the_phase_that_is_named_changes() -> None:
+    net = net_of(
+        'layer { name: "a" type: "Data" data_param { source: "a" batch_size: 1 } '
+        "include { phase: TRAIN } }"
+        'layer { name: "b" type: "Data" data_param { source: "b" batch_size: 2 } '
+        "exclude { phase: TRAIN } }"
+    )
+    before = net.SerializeToString()
+    patched = point_data(net, TEST, "val", 5)
+    assert data_params(patched, TRAIN) == [("a", 1, LEVELDB)]
+    assert data_params(patched, TEST) == [("val", 5, LMDB)]
+    assert net.SerializeToString() == before
+    assert point_data(net, TRAIN, None, None) == net
+
+
+def test_source_and_batch_size_are_set_apart() -> None:
+    net = data_net("include { phase: TRAIN }")
+    assert data_params(point_data(net, TRAIN, "new"), TRAIN) == [("new", 8, LMDB)]
+    assert data_params(point_data(net, TRAIN, None, 4), TRAIN) == [("old", 4, LEVELDB)]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "",
+        "include { phase: TRAIN } include { phase: TEST }",
+        "include { min_level: 0 }",
+        'exclude { stage: "deploy" }',
+        'exclude { phase: TEST stage: "deploy" }',
+    ],
+)
+def test_layer_of_both_phases_becomes_two(rules: str) -> None:
+    patched = point_data(point_data(data_net(rules), TRAIN, "train"), TEST, "val")
+    assert [layer.name for layer in patched.layer] == ["data", "data", "ip"]
+    assert data_params(patched, TRAIN) == [("train", 8, LMDB)]
+    assert data_params(patched, TEST) == [("val", 8, LMDB)]
+
+
+def test_stages_are_kept_when_a_layer_is_split() -> None:
+    net = data_net('include { stage: "s" }')
+    patched = point_data(point_data(net, TRAIN, "train"), TEST, "val")
+    assert data_params(patched, TEST) == []
+    assert data_params(patched, TEST, ("s",)) == [("val", 8, LMDB)]
+    assert data_params(patched, TRAIN, ("s",)) == [("train", 8, LMDB)]
+
+
+@pytest.mark.parametrize(
+    ("net", "found"),
+    [
+        (data_net("include { phase: TRAIN }"), "'data' (Data)"),
+        (net_of('layer { name: "images" type: "ImageData" top: "x" }'), "'images' (ImageData)"),
+        (net_of('layer { name: "ip" bottom: "data" }'), "no layer (is it a deploy net?)"),
+    ],
+)
+def test_phase_without_data_layer_is_refused(net: Any, found: str) -> None:
+    with pytest.raises(ToolError, match=f"serves the TEST phase.*{re.escape(found)}"):
+        point_data(net, TEST, "val")
+
+
+def test_mean_file_takes_the_place_of_mean_values() -> None:
+    net = data_net("", "transform_param { mean_value: 104 scale: 2 }")
+    assert set_mean(net, "m") == data_net("", 'transform_param { mean_file: "m" scale: 2 }')
+    assert set_mean(net, None) == net
+
+
+def test_no_mean_file_removes_the_nets_own() -> None:
+    net = data_net("", 'transform_param { mean_file: "m" }')
+    assert set_mean(net, None) == data_net("", "")
+
+
+def test_mean_without_data_layer_is_refused() -> None:
+    with pytest.raises(ToolError, match="no layer of type Data can take the mean_file"):
+        set_mean(net_of('layer { name: "images" type: "ImageData" }'), "m")
