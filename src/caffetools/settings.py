@@ -1,0 +1,153 @@
+"""The settings of a patch: a closed set of keys, checked before anything is done.
+
+==================  ============================================================
+head                the layer to replace; with it new_head and classes
+new_head            its new name, under which it takes no weights
+classes             its number of outputs
+head_lr_mult        lr_mult of its weight; unless given, it stays
+head_bias_lr_mult   lr_mult of its bias; unless given, twice head_lr_mult
+freeze              list of layers that are not to learn, by name or pattern
+train_source        LMDB of the TRAIN phase
+val_source          LMDB of the TEST phase
+mean_file           mean to subtract; null removes the net's own
+batch_size          object of train, val
+input_shape         channels, height, width of the images in the LMDBs
+solver              object of fields of SolverParameter; null removes one
+==================  ============================================================
+
+A key that is absent, or null where null has no meaning above, leaves the net as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from caffetools.cli import ToolError
+from caffetools.prototxt import did_you_mean
+
+Settings = dict[str, Any]
+
+
+def read_settings(argument: str) -> Settings:
+    """The settings in ``argument``: a JSON object, or ``@file`` with one in it."""
+    place = argument[1:] if argument.startswith("@") else "--settings"
+    text = Path(place).read_text(encoding="utf-8") if argument.startswith("@") else argument
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ToolError(
+            f"{place}:{error.lineno}:{error.colno}: {error.msg}; expected a JSON object, "
+            "or @ and the name of a file with one"
+        ) from error
+    if not isinstance(given, dict):
+        raise ToolError(f"{place}: expected a JSON object, found {given!r}")
+    return check_settings(given)
+
+
+def check_settings(given: Settings) -> Settings:
+    """The settings that are given, without those that are null (a null mean_file stays).
+
+    Raises ToolError for an unknown key, a value of another kind than the key's, and a
+    head that is told in part.
+    """
+    _require_known("", given, _KINDS)
+    settings = {
+        key: value for key, value in given.items() if value is not None or key == "mean_file"
+    }
+    for key, value in settings.items():
+        _require_kind(key, value, _KINDS[key])
+    if "batch_size" in settings:
+        _require_known("batch_size.", settings["batch_size"], ("train", "val"))
+        sizes = {key: size for key, size in settings["batch_size"].items() if size is not None}
+        for key, size in sizes.items():
+            _require_kind(f"batch_size.{key}", size, _COUNT)
+        settings["batch_size"] = sizes
+    _require_whole_head(settings)
+    return settings
+
+
+def parse_shape(text: str) -> list[int]:
+    """``"3,227,227"`` as [3, 227, 227]: channels, height, width."""
+    try:
+        shape = [int(part) for part in text.split(",")]
+    except ValueError:
+        shape = []
+    _require_kind("--input-shape", shape or text, _SHAPE)
+    return shape
+
+
+def _require_known(prefix: str, given: Any, known: Any) -> None:
+    for key in given:
+        if key not in known:
+            raise ToolError(
+                f"settings: unknown key {prefix + key!r}{did_you_mean(key, known)} "
+                f"Known: {', '.join(prefix + name for name in known)}"
+            )
+
+
+def _require_whole_head(settings: Settings) -> None:
+    together = ("head", "new_head", "classes")
+    given = [key for key in together if key in settings]
+    if given and len(given) < len(together):
+        missing = [key for key in together if key not in settings]
+        raise ToolError(
+            f"settings: {', '.join(given)} without {', '.join(missing)}; a new head needs "
+            f"{', '.join(together)}, and a net that keeps its own needs none of them"
+        )
+    multipliers = [key for key in ("head_lr_mult", "head_bias_lr_mult") if key in settings]
+    if multipliers and not given:
+        raise ToolError(f"settings: {multipliers[0]} without head; name the head that it is for")
+
+
+# --- kinds of values ------------------------------------------------------------------
+
+_Kind = tuple[Callable[[Any], bool], str]
+
+
+def _require_kind(key: str, value: Any, kind: _Kind) -> None:
+    fits, expected = kind
+    if not fits(value):
+        raise ToolError(f"settings: {key} is {value!r}; expected {expected}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_multiplier(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_COUNT: _Kind = (_is_count, "an integer of at least 1")
+_MULTIPLIER: _Kind = (_is_multiplier, "a number of at least 0 (in YAML 1.0e-3, not 1e-3)")
+_NAME: _Kind = (_is_name, "a string that is not empty")
+_SHAPE: _Kind = (
+    lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_count, value)),
+    "three integers of at least 1: channels, height, width",
+)
+
+_KINDS: dict[str, _Kind] = {
+    "classes": _COUNT,
+    "head": _NAME,
+    "new_head": _NAME,
+    "head_lr_mult": _MULTIPLIER,
+    "head_bias_lr_mult": _MULTIPLIER,
+    "freeze": (
+        lambda value: isinstance(value, list) and all(map(_is_name, value)),
+        "a list of layer names or patterns",
+    ),
+    "train_source": _NAME,
+    "val_source": _NAME,
+    "mean_file": (lambda value: value is None or _is_name(value), "a path or null"),
+    "batch_size": (lambda value: isinstance(value, dict), "an object with train and val"),
+    "input_shape": _SHAPE,
+    "solver": (lambda value: isinstance(value, dict), "an object with fields of the solver"),
+}

@@ -1,0 +1,373 @@
+"""Patching nets: the head, frozen layers, and the command as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import bvlc as bvlc_build
+import lmdb
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from caffetools import patch, prototxt
+from caffetools.cli import ToolError
+from caffetools.prototxt import TEST, TRAIN
+
+MODELS = Path(__file__).resolve().parents[1] / "config" / "models"
+
+NET = """
+name: "n"
+layer { name: "data" type: "Data" top: "data" top: "label"
+        data_param { source: "old" batch_size: 8 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
+        param { lr_mult: 1 decay_mult: 3 }
+        inner_product_param { num_output: 5 } }
+layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" }
+layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy"
+        include { phase: TEST } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+"""
+
+
+def net_of(text: str = NET) -> Any:
+    return text_format.Parse(text, caffe_pb2.NetParameter())
+
+
+def layer_named(net: Any, name: str) -> Any:
+    (layer,) = prototxt.layers_named(net, name)
+    return layer
+
+
+def multipliers(net: Any, name: str) -> list[tuple[float, float]]:
+    return [(spec.lr_mult, spec.decay_mult) for spec in layer_named(net, name).param]
+
+
+# --- the head -------------------------------------------------------------------------
+
+
+def test_new_head_has_its_classes_and_all_that_read_it_follow() -> None:
+    net = net_of()
+    patched = patch.replace_head(net, "fc", "fc_new", 3)
+    expected = re.sub(r'(name|top|bottom): "fc"', r'\1: "fc_new"', NET)
+    assert patched == net_of(expected.replace("num_output: 5", "num_output: 3"))
+    assert net == net_of()
+
+
+def test_top_of_another_name_than_the_layers_stays() -> None:
+    other = re.sub(r'(top|bottom): "fc"', r'\1: "scores"', NET)
+    patched = patch.replace_head(net_of(other), "fc", "fc_new", 5)
+    assert patched == net_of(other.replace('name: "fc"', 'name: "fc_new"'))
+
+
+def test_head_that_a_phase_has_its_own_layer_for_is_replaced_in_both() -> None:
+    fc = re.search(r'layer \{ name: "fc" .*?\n.*\n.*\n', NET)
+    assert fc
+    in_phases = [
+        fc[0][: fc[0].rindex("}")] + f"include {{ phase: {p} }} }}" for p in prototxt.PHASES
+    ]
+    patched = patch.replace_head(net_of(NET.replace(fc[0], "\n".join(in_phases))), "fc", "new", 3)
+    heads = prototxt.layers_named(patched, "new")
+    assert [head.inner_product_param.num_output for head in heads] == [3, 3]
+
+
+def test_convolution_can_be_the_head() -> None:
+    text = NET.replace('"InnerProduct"', '"Convolution"').replace("inner_product", "convolution")
+    patched = patch.replace_head(net_of(text), "fc", "fc_new", 3)
+    assert layer_named(patched, "fc_new").convolution_param.num_output == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("fc8", "the net has no such layer"),
+        ("drop", "it is of type Dropout, expected Convolution or InnerProduct"),
+        ("conv", "layers that learn depend on it: norm, fc"),
+    ],
+)
+def test_what_cannot_be_the_head_is_refused_with_what_can(head: str, reason: str) -> None:
+    message = f"layer '{head}' cannot be the head: {reason}. What can be in this net: fc"
+    with pytest.raises(ToolError, match=re.escape(message)):
+        patch.replace_head(net_of(), head, "new", 3)
+
+
+@pytest.mark.parametrize(
+    ("new_head", "kind"), [("drop", "layer"), ("conv", "layer"), ("label", "blob")]
+)
+def test_new_name_that_the_net_has_is_refused(new_head: str, kind: str) -> None:
+    with pytest.raises(ToolError, match=f"name '{new_head}' is that of a {kind} of the net"):
+        patch.replace_head(net_of(), "fc", new_head, 3)
+
+
+def test_head_keeps_its_name_only_with_its_number_of_outputs() -> None:
+    assert patch.replace_head(net_of(), "fc", "fc", 5) == net_of()
+    with pytest.raises(ToolError, match=r"'fc', but 3 outputs instead of 5.* such as fc_3"):
+        patch.replace_head(net_of(), "fc", "fc", 3)
+
+
+def test_head_that_shares_its_weights_is_refused() -> None:
+    shared = NET.replace("decay_mult: 3 }", 'decay_mult: 3 name: "w" }')
+    assert patch.replace_head(net_of(shared), "fc", "new", 3)
+    twin = 'layer { name: "twin" type: "InnerProduct" param { name: "w" } }'
+    with pytest.raises(ToolError, match=r"shares its blob 'w' \(param { name }\) with twin"):
+        patch.replace_head(net_of(shared + twin), "fc", "new", 3)
+
+
+# --- multipliers ----------------------------------------------------------------------
+
+
+def test_boost_sets_both_multipliers_and_keeps_the_decay() -> None:
+    assert multipliers(patch.boost(net_of(), "fc", 10), "fc") == [(10, 3), (20, 1)]
+    assert multipliers(patch.boost(net_of(), "fc", 10, 5), "fc") == [(10, 3), (5, 1)]
+    assert multipliers(patch.boost(net_of(), "fc", None, 5), "fc") == [(1, 3), (5, 1)]
+    assert patch.boost(net_of(), "fc", None) == net_of()
+
+
+def test_head_without_bias_has_one_multiplier() -> None:
+    text = NET.replace("num_output: 5", "num_output: 5 bias_term: false")
+    assert multipliers(patch.boost(net_of(text), "fc", 10), "fc") == [(10, 3)]
+
+
+def test_frozen_layers_have_no_rate_and_no_decay() -> None:
+    net = net_of()
+    patched = patch.freeze(net, ["c*"])
+    assert multipliers(patched, "conv") == [(0, 0), (0, 0)]
+    assert multipliers(patched, "norm") == []
+    assert multipliers(patched, "fc") == [(1, 3)]
+    assert net == net_of()
+
+
+def test_star_freezes_all_but_the_head() -> None:
+    patched = patch.freeze(net_of(), ["*"], "fc")
+    assert multipliers(patched, "conv") == [(0, 0)] * 2
+    assert multipliers(patched, "norm") == [(0, 0)] * 3
+    assert multipliers(patched, "fc") == [(1, 3)]
+
+
+def test_name_with_a_globs_characters_is_a_name_first() -> None:
+    net = net_of(NET.replace('name: "conv"', 'name: "conv[a]"'))
+    assert multipliers(patch.freeze(net, ["conv[a]"]), "conv[a]") == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("relu", "is a layer without anything to learn"),
+        ("ip*", "matches no layer that learns"),
+        ("fc", "is the new head, which has everything to learn"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused_with_what_can(pattern: str, reason: str) -> None:
+    message = f"freeze: '{pattern}' {reason}. What can be frozen: conv, norm"
+    with pytest.raises(ToolError, match=re.escape(message)):
+        patch.freeze(net_of(), [pattern], "fc")
+
+
+def test_net_in_which_nothing_learns_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"no layer of the net learns.* of freeze: conv, fc, norm"):
+        patch.freeze(net_of(), ["*"])
+    with pytest.raises(ToolError, match="no layer of the net learns"):
+        patch.freeze(net_of(), ["conv", "fc"])  # BatchNorm never learns by gradient
+
+
+def test_shared_blob_freezes_in_all_layers_or_none() -> None:
+    twin = 'layer { name: "twin" type: "InnerProduct" param { name: "w" } }'
+    net = net_of(NET.replace("decay_mult: 3 }", 'decay_mult: 3 name: "w" }') + twin)
+    with pytest.raises(ToolError, match=r"blob 'w' is shared by fc, twin; .*freeze twin too"):
+        patch.freeze(net, ["fc"])
+    assert multipliers(patch.freeze(net, ["fc", "twin"]), "twin") == [(0, 0), (0, 0)]
+
+
+# --- the command ----------------------------------------------------------------------
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lenet": {
+        "head": "ip2",
+        "new_head": "ip2_digits",
+        "classes": 7,
+        "head_lr_mult": 10,
+        "freeze": ["conv*"],
+        "input_shape": [1, 28, 28],
+        "mean_file": "mean.binaryproto",
+    },
+    "caffenet": {
+        "head": "fc8",
+        "new_head": "fc8_flickr",
+        "classes": 20,
+        "head_lr_mult": 10,
+        "freeze": ["conv[12]", "fc6"],
+        "input_shape": [3, 228, 230],
+        "mean_file": None,
+    },
+}
+COMMON = {
+    "train_source": "lmdb/train",
+    "val_source": "lmdb/val",
+    "batch_size": {"train": 2, "val": 1},
+    "solver": {
+        "base_lr": 0.0005,
+        "stepsize": 20,
+        "lr_policy": "step",
+        "gamma": 0.1,
+        "test_iter": 1,
+    },
+}
+RESULTS = ["train_val.prototxt", "solver.prototxt", "deploy.prototxt", "patch.json"]
+
+
+def command(model: str) -> list[str]:
+    settings = json.dumps({**COMMON, **SETTINGS[model]})
+    paths = [f"--net={model}/train_val.prototxt", f"--solver={model}/solver.prototxt"]
+    return [*paths, f"--settings={settings}", "--output=out"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with the published models in it."""
+    for model in SETTINGS:
+        (tmp_path / model).symlink_to(MODELS / model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_lenet_is_patched_as_told(here: Path) -> None:
+    (here / "out" / "snapshots").mkdir(parents=True)
+    patch.main(command("lenet"))
+    net = prototxt.read_net(here / "out" / "train_val.prototxt")
+    assert layer_named(net, "ip2_digits").inner_product_param.num_output == 7
+    assert multipliers(net, "ip2_digits") == [(10, 1), (20, 1)]
+    assert multipliers(net, "conv2") == [(0, 0), (0, 0)]
+    assert multipliers(net, "ip1") == [(1, 1), (2, 1)]
+    for phase, source, size in ((TRAIN, "lmdb/train", 2), (TEST, "lmdb/val", 1)):
+        data = prototxt.phase_view(net, phase)[0]
+        assert (data.data_param.source, data.data_param.batch_size) == (source, size)
+        assert data.transform_param.mean_file == "mean.binaryproto"
+        assert data.transform_param.scale == 1 / 256
+    solver = prototxt.read_solver(here / "out" / "solver.prototxt")
+    assert solver.net == "out/train_val.prototxt"
+    assert (solver.stepsize, solver.momentum) == (20, pytest.approx(0.9))
+    deploy = prototxt.read_net(here / "out" / "deploy.prototxt")
+    assert list(deploy.layer[-1].top) == ["prob"]
+    assert (here / "out" / "snapshots").is_dir()
+
+
+def test_table_of_changes_has_each_with_its_old_value(here: Path) -> None:
+    patch.main(command("lenet"))
+    rows = json.loads((here / "out" / "patch.json").read_text())
+    table = {
+        (row["layer"], row["phase"], row["field"]): (row["before"], row["after"]) for row in rows
+    }
+    assert len(table) == len(rows)
+    assert table["ip2_digits", None, "name"] == ("ip2", "ip2_digits")
+    assert table["ip2_digits", None, "inner_product_param.num_output"] == (26, 7)
+    assert table["ip2_digits", None, "param[1].lr_mult"] == (2.0, 20.0)
+    assert table["accuracy", "TEST", "bottom[0]"] == ("ip2", "ip2_digits")
+    assert table["conv1", None, "param[0].decay_mult"] == (None, 0.0)
+    assert table["data", "TRAIN", "data_param.source"] == ("train", "lmdb/train")
+    assert table["data", "TEST", "data_param.source"] == ("val", "lmdb/val")
+    assert table[None, None, "base_lr"] == (0.01, 0.0005)
+    assert table[None, None, "lr_policy"] == ("inv", "step")
+    assert not any(layer in ("pool1", "ip1", "relu1") for layer, _, _ in table)
+
+
+def test_layer_split_in_two_is_compared_with_the_one_it_was(here: Path) -> None:
+    (here / "net").write_text(NET)
+    (here / "solver").write_text('base_lr: 1 lr_policy: "fixed"')
+    settings = json.dumps({"train_source": "t", "val_source": "v", "input_shape": [1, 9, 9]})
+    patch.main(["--net=net", "--solver=solver", f"--settings={settings}", "--output=out"])
+    rows = json.loads((here / "out" / "patch.json").read_text())
+    sources = [
+        (row["phase"], row["before"], row["after"]) for row in rows if "source" in row["field"]
+    ]
+    assert sources == [("TRAIN", "old", "t"), ("TEST", "old", "v")]
+    assert {row["layer"] for row in rows} == {"data", None}
+
+
+def test_net_without_settings_stays_as_it_is(here: Path) -> None:
+    arguments = command("lenet")[:2]
+    options = ["--settings={}", "--output=out", "--input-shape=1,28,28", "--net-path=else/net"]
+    patch.main([*arguments, *options])
+    published = prototxt.read_net(MODELS / "lenet" / "train_val.prototxt")
+    assert prototxt.read_net(here / "out" / "train_val.prototxt") == published
+    (row,) = json.loads((here / "out" / "patch.json").read_text())
+    assert (row["field"], row["after"]) == ("net", "else/net")
+
+
+def test_nothing_is_written_when_something_is_wrong(here: Path) -> None:
+    for settings, message in (
+        ({"input_shape": [1, 28, 28], "solver": {"base_rl": 1}}, "base_rl"),
+        ({"freeze": ["nothing"]}, "--input-shape or input_shape"),
+    ):
+        with pytest.raises(ToolError, match=message):
+            patch.main(
+                [*command("lenet")[:2], f"--settings={json.dumps(settings)}", "--output=out"]
+            )
+    assert not (here / "out").exists()
+
+
+# --- as BVLC's build sees it ----------------------------------------------------------
+
+BUILDS = """
+import json, sys, caffe, numpy as np
+solver = caffe.get_solver('out/solver.prototxt')
+solver.step(1)
+deploy = caffe.Net('out/deploy.prototxt', caffe.TEST)
+deploy.share_with(solver.net)
+deploy.forward()
+same = [np.array_equal(theirs[0].data, deploy.params[name][0].data) and theirs[0].data.any()
+        for name, theirs in solver.net.params.items()]
+json.dump({
+    'train': {name: blobs[0].data.shape for name, blobs in solver.net.params.items()},
+    'test': {name: blob.data.shape for name, blob in solver.test_nets[0].blobs.items()},
+    'shared': bool(np.all(same)), 'deploy': {name: blobs[0].data.shape for name, blobs in deploy.params.items()},
+    'outputs': list(deploy.outputs), 'input': deploy.blobs['data'].data.shape,
+    'prob': deploy.blobs['prob'].data.shape, 'sum': float(deploy.blobs['prob'].data.sum()),
+}, sys.stdout)
+"""
+
+
+def write_lmdb(path: Path, shape: list[int]) -> None:
+    path.mkdir(parents=True)
+    datum = caffe_pb2.Datum(channels=shape[0], height=shape[1], width=shape[2], label=1)
+    datum.data = bytes(int(np.prod(shape)))
+    with lmdb.open(str(path), map_size=1 << 22) as store, store.begin(write=True) as records:
+        records.put(b"00000000_a", datum.SerializeToString())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("model", SETTINGS)
+def test_bvlc_writes_the_same_bytes_and_builds_the_nets(
+    model: str, bvlc: bvlc_build.Build, here: Path
+) -> None:
+    settings = SETTINGS[model]
+    channels, height, width = settings["input_shape"]
+    for split in ("train", "val"):
+        write_lmdb(here / "lmdb" / split, settings["input_shape"])
+    mean = caffe_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
+    mean.data.extend([1.0] * (channels * height * width))
+    files = {model: MODELS / model, "lmdb": here / "lmdb"}
+    patch.main(command(model))
+    with bvlc.workplace({**files, "mean.binaryproto": mean.SerializeToString()}) as place:
+        place.module("caffetools.patch", *command(model))
+        for name in RESULTS:
+            assert (place.path / "out" / name).read_bytes() == (here / "out" / name).read_bytes()
+        seen = place.python(BUILDS).json()
+    classes, head = settings["classes"], settings["new_head"]
+    assert seen["outputs"] == ["prob"]
+    crop = {"lenet": (28, 28), "caffenet": (227, 227)}[model]
+    assert seen["input"] == [1, channels, *crop]
+    assert seen["prob"] == [1, classes]
+    assert seen["sum"] == pytest.approx(1, abs=1e-5)
+    assert seen["shared"]
+    assert seen["deploy"] == seen["train"]
+    assert seen["train"][head][0] == classes
+    assert seen["test"][head] == [1, classes]
+    assert "accuracy" in seen["test"]

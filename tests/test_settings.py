@@ -1,0 +1,79 @@
+"""A patch's settings: which are taken, and what is said of the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caffetools.cli import ToolError
+from caffetools.settings import check_settings, parse_shape, read_settings
+
+HEAD = {"head": "ip2", "new_head": "ip2_new", "classes": 10}
+FULL = {
+    **HEAD,
+    "head_lr_mult": 10,
+    "head_bias_lr_mult": 0.5,
+    "freeze": ["conv*"],
+    "train_source": "lmdb/train",
+    "val_source": "lmdb/val",
+    "mean_file": None,
+    "batch_size": {"train": 64, "val": 100},
+    "input_shape": [1, 28, 28],
+    "solver": {"base_lr": 0.001},
+}
+
+
+def test_full_settings_are_taken_as_they_are(tmp_path: Path) -> None:
+    assert read_settings(json.dumps(FULL)) == FULL
+    (tmp_path / "settings.json").write_text(json.dumps(FULL))
+    assert read_settings(f"@{tmp_path}/settings.json") == FULL
+
+
+def test_null_is_absent_but_for_the_mean() -> None:
+    given = {**dict.fromkeys(FULL), "batch_size": {"train": None, "val": 5}}
+    assert check_settings(given) == {"mean_file": None, "batch_size": {"val": 5}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clases": 3}, "unknown key 'clases'; did you mean 'classes'? Known: classes, head,"),
+        ({"batch_size": {"test": 3}}, "unknown key 'batch_size.test'. Known: batch_size.train"),
+        ({"batch_size": {"train": 0}}, "batch_size.train is 0; expected an integer of at least 1"),
+        ({"batch_size": 64}, "batch_size is 64; expected an object with train and val"),
+        ({**HEAD, "classes": True}, "classes is True; expected an integer"),
+        ({**HEAD, "classes": 0}, "classes is 0; expected an integer"),
+        ({**HEAD, "new_head": ""}, "new_head is ''; expected a string that is not empty"),
+        ({**HEAD, "head_lr_mult": -1}, "head_lr_mult is -1; expected a number of at least 0"),
+        ({**HEAD, "head_lr_mult": "1e1"}, "head_lr_mult is '1e1'; expected a number"),
+        ({"freeze": "conv1"}, "freeze is 'conv1'; expected a list of layer names"),
+        ({"mean_file": False}, "mean_file is False; expected a path or null"),
+        ({"input_shape": [28, 28]}, "expected three integers of at least 1: channels, height"),
+        ({"solver": []}, "solver is []; expected an object"),
+        ({"head": "ip2", "classes": 3}, "head, classes without new_head; a new head needs"),
+        ({"head_lr_mult": 10}, "head_lr_mult without head"),
+    ],
+)
+def test_other_settings_are_refused_with_their_key(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ToolError, match=re.escape(message)):
+        check_settings(settings)
+
+
+def test_text_that_is_not_a_json_object_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"--settings: expected a JSON object, found \[1\]"):
+        read_settings("[1]")
+    path = tmp_path / "settings.json"
+    path.write_text('{"head": "ip2",\n  classes: 3}')
+    with pytest.raises(ToolError, match=f"{path}:2:3: .*expected a JSON object"):
+        read_settings(f"@{path}")
+
+
+def test_shape_is_read_as_channels_height_width() -> None:
+    assert parse_shape("3,227,226") == [3, 227, 226]
+    for text in ("3,227", "3x227x227", "0,2,2"):
+        with pytest.raises(ToolError, match=r"--input-shape is .* channels, height, width"):
+            parse_shape(text)
