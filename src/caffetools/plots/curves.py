@@ -71,7 +71,8 @@ class CurvesDisplay:
     def plot_learning_rate(self, ax: Axes) -> Axes:
         """Draw the solver's learning rate (before each layer's lr_mult)."""
         steps = self.history.stepped()
-        ax.step(steps.iteration, steps.learning_rate, where="post", color=COLOURS[2])
+        # The rate of a row is that of the step that led to it: it holds to its left.
+        ax.step(steps.iteration, steps.learning_rate, where="pre", color=COLOURS[2])
         ax.set(ylabel="learning rate", xlabel="iteration", ylim=(0, None))
         return ax
 

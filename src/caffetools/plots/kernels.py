@@ -40,7 +40,7 @@ def read_kernels(path: Path, layer: Optional[str] = None) -> tuple[str, np.ndarr
 def as_grid(kernels: np.ndarray, limit: float) -> np.ndarray:
     """Kernels (K, C, h, w) side by side as one picture, values from 0 to 1.
 
-    ``-limit`` is black, 0 middle gray, ``limit`` white; one dark pixel lies between tiles.
+    ``-limit`` is black, 0 middle gray, ``limit`` white; one white pixel lies between tiles.
     Three channels make colour tiles, (rows, columns, 3), turned from Caffe's BGR to RGB;
     any other number gives a gray tile for each channel of each kernel.
     """
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
     before = read_kernels(options.before, layer)[1] if options.before else None
     display = KernelsDisplay.from_weights(layer, before, after)
     with figure_file(options.output, 3.6 * len(display.panels), 3.9) as figure:
-        axes = figure.subplots(1, len(display.panels), squeeze=False)
+        axes = figure.subplots(1, len(display.panels), squeeze=False, gridspec_kw={"wspace": 0.08})
         display.plot(list(axes[0]))
 
 

@@ -1,0 +1,278 @@
+"""Figures: what they show by its numbers, the files by their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from caffe.proto import caffe_pb2
+from caffetools.cli import ToolError
+from caffetools.comparison import arm_of
+from caffetools.history import Row, history_of, write_history
+from caffetools.plots import comparison, confusion, curves, kernels, samples
+
+PNG = b"\x89PNG\r\n\x1a\n"
+Command = Callable[[Sequence[str]], None]
+
+
+def check_file(command: Command, arguments: Sequence[str], folder: Path) -> None:
+    """The command writes a PNG, the same bytes twice, with nothing but the picture in it."""
+    pictures = []
+    for name in ("first.png", "second.png"):
+        command([*arguments, "--output", str(folder / name)])
+        pictures.append((folder / name).read_bytes())
+    assert pictures[0].startswith(PNG)
+    assert pictures[0] == pictures[1]
+    assert b"tEXt" not in pictures[0]
+
+
+def rows(top: float = 0.9) -> list[Row]:
+    tests = {0: 0.1, 20: 0.8 * top, 40: top}
+    return [
+        Row(i, 2.0 / i if i else None, 0.01 if i else None, 1.0, tests[i])
+        if i in tests
+        else Row(i, 2.0 / i, 0.01)
+        for i in range(41)
+    ]
+
+
+# --- curves -----------------------------------------------------------------------------
+
+
+def test_running_mean_looks_back_only() -> None:
+    np.testing.assert_allclose(curves.running_mean(np.array([1.0, 3, 5, 7]), 2), [1, 2, 4, 6])
+
+
+def test_curves_show_loss_error_and_rate() -> None:
+    display = curves.CurvesDisplay.from_history(history_of(rows()))
+    loss, error, rate = display.plot(list(Figure().subplots(3)))
+    batch, mean, test = (line.get_xydata() for line in loss.get_lines())
+    np.testing.assert_allclose(batch[:, 1], 2.0 / np.arange(1, 41))
+    np.testing.assert_allclose(mean[1, 1], (2 + 1) / 2)
+    np.testing.assert_allclose(test, np.array([[0, 1], [20, 1], [40, 1]]))
+    np.testing.assert_allclose(error.get_lines()[0].get_ydata(), [0.9, 0.28, 0.1])
+    np.testing.assert_allclose(rate.get_lines()[0].get_ydata(), 0.01)
+
+
+def test_curves_file(tmp_path: Path) -> None:
+    write_history(tmp_path / "h.csv", rows())
+    check_file(curves.main, ["--history", str(tmp_path / "h.csv")], tmp_path)
+
+
+# --- comparison -------------------------------------------------------------------------
+
+
+def test_band_is_the_interval() -> None:
+    arm = arm_of("finetune", [history_of(rows(top)) for top in (0.8, 0.9, 0.85)])
+    ax = comparison.plot_arms([arm], Figure().subplots())
+    line = ax.get_lines()[0]
+    assert line.get_label() == "finetune"
+    np.testing.assert_allclose(line.get_xydata()[:, 1], arm.mean)
+    band = ax.collections[0].get_paths()[0].vertices
+    at_end = band[band[:, 0] == 40][:, 1]
+    assert at_end.min() == pytest.approx(0.85 - arm.half_width[-1])
+    assert at_end.max() == pytest.approx(0.85 + arm.half_width[-1])
+
+
+def test_comparison_file(tmp_path: Path) -> None:
+    for seed, top in enumerate((0.8, 0.9)):
+        write_history(tmp_path / f"{seed}.csv", rows(top))
+    runs = [f"{arm}:{seed}:{tmp_path / str(seed)}.csv" for arm in ("a", "b") for seed in (0, 1)]
+    check_file(comparison.main, ["--run", *runs], tmp_path)
+
+
+@pytest.mark.parametrize("text", ["finetune", "finetune:1", "finetune:one:path"])
+def test_run_that_is_not_three_parts_is_refused(text: str) -> None:
+    with pytest.raises(ToolError, match="expected EXPERIMENT:SEED:PATH"):
+        comparison.parse_run(text)
+
+
+# --- confusion --------------------------------------------------------------------------
+
+CONFUSION = 'true \\ predicted,ant,"<b>, &"\nant,3,1\n"<b>, &",0,0\n'
+
+
+def test_confusion_is_read_and_divided_by_row(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(CONFUSION)
+    display = confusion.sum_of([confusion.read_confusion(tmp_path / "c.csv")] * 2)
+    assert display.classes == ["ant", "<b>, &"]
+    np.testing.assert_array_equal(display.counts, [[6, 2], [0, 0]])
+    np.testing.assert_allclose(display.share, [[0.75, 0.25], [0, 0]])
+    ax = display.plot(Figure().subplots())
+    assert [text.get_text() for text in ax.texts] == ["6", "2"]
+
+
+def test_confusion_of_other_classes_is_not_added(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(CONFUSION)
+    (tmp_path / "d.csv").write_text(CONFUSION.replace("ant", "bee"))
+    with pytest.raises(ToolError, match="different classes"):
+        confusion.sum_of([confusion.read_confusion(tmp_path / n) for n in ("c.csv", "d.csv")])
+
+
+@pytest.mark.parametrize("text", ["", "true,a,b\na,1,2\n"])
+def test_confusion_that_is_not_square_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(ToolError, match="expected one row for each class"):
+        confusion.read_confusion(tmp_path / "c.csv")
+
+
+def test_confusion_file(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(CONFUSION)
+    check_file(confusion.main, ["--confusion", str(tmp_path / "c.csv")], tmp_path)
+
+
+# --- kernels ----------------------------------------------------------------------------
+
+
+def model(kernels: np.ndarray, layer: str = "conv1") -> bytes:
+    net = caffe_pb2.NetParameter()
+    net.layer.add(name="data", type="Data")
+    net.layer.add(name="ip", type="InnerProduct").blobs.add(data=[1.0]).shape.dim.extend([1, 1])
+    blob = net.layer.add(name=layer, type="Convolution").blobs.add(data=kernels.ravel().tolist())
+    blob.shape.dim.extend(kernels.shape)
+    return bytes(net.SerializeToString())
+
+
+def test_gray_kernels_stand_in_a_grid_on_one_scale() -> None:
+    weights = np.array([-2.0, 0.0, 1.0]).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2))
+    grid = kernels.as_grid(weights, limit=2.0)
+    assert grid.shape == (5, 5)
+    assert (grid[0, 0], grid[0, 3], grid[3, 0]) == (0.0, 0.5, 0.75)
+    np.testing.assert_array_equal(grid[2], 1.0)
+    np.testing.assert_array_equal(grid[3:, 3:], 1.0)
+
+
+def test_colour_kernels_turn_from_bgr_to_rgb() -> None:
+    weights = np.array([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1) * np.ones((1, 3, 2, 2))
+    np.testing.assert_array_equal(kernels.as_grid(weights, limit=1.0)[0, 0], [0.0, 0.5, 1.0])
+
+
+def test_other_numbers_of_channels_give_a_tile_each() -> None:
+    weights = np.arange(4.0).reshape(2, 2, 1, 1)
+    np.testing.assert_allclose(kernels.as_grid(weights, 3.0)[::2, ::2], [[0.5, 2 / 3], [5 / 6, 1]])
+
+
+def test_kernels_share_the_limit_and_tell_the_change() -> None:
+    before, after = np.ones((2, 1, 2, 2)), np.full((2, 1, 2, 2), -1.5)
+    display = kernels.KernelsDisplay.from_weights("conv1", before, after)
+    assert display.limit == 1.5
+    assert [title for title, _ in display.panels] == ["before", "after (changed by 250.0%)"]
+    with pytest.raises(ToolError, match=r"'conv1': kernels before are \(2, 1, 2, 2\), after"):
+        kernels.KernelsDisplay.from_weights("conv1", before, after[:1])
+
+
+def test_the_first_convolution_is_found(tmp_path: Path) -> None:
+    weights = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+    (tmp_path / "net").write_bytes(model(weights))
+    layer, found = kernels.read_kernels(tmp_path / "net")
+    assert layer == "conv1"
+    np.testing.assert_array_equal(found, weights)
+    with pytest.raises(ToolError, match="no convolution conv2 with kernels to show; it has conv1"):
+        kernels.read_kernels(tmp_path / "net", "conv2")
+
+
+def test_truncated_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "net").write_bytes(model(np.ones((2, 1, 2, 2)))[:-5])
+    with pytest.raises(ToolError, match=r"expected a \.caffemodel"):
+        kernels.read_kernels(tmp_path / "net")
+
+
+def test_weights_of_the_old_format_are_read(tmp_path: Path) -> None:
+    net = caffe_pb2.NetParameter()
+    net.layers.add(name="conv1").blobs.add(num=2, channels=1, height=2, width=2, data=range(8))
+    (tmp_path / "net").write_bytes(net.SerializeToString())
+    assert kernels.read_kernels(tmp_path / "net")[1].shape == (2, 1, 2, 2)
+
+
+def test_kernels_file(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("before", "after"):
+        (tmp_path / name).write_bytes(model(random.normal(size=(5, 3, 4, 4))))
+    arguments = ["--before", str(tmp_path / "before"), "--after", str(tmp_path / "after")]
+    check_file(kernels.main, arguments, tmp_path)
+
+
+# --- samples ----------------------------------------------------------------------------
+
+PREDICTIONS = [samples.Prediction(i, i % 2, int(i in (3, 4, 9)) ^ i % 2, 0.9) for i in range(40)]
+
+
+def test_half_are_wrong_if_there_are_so_many() -> None:
+    def wrong(count: int) -> list[int]:
+        chosen = samples.choose(PREDICTIONS, count)
+        assert len({one.index for one in chosen}) == count
+        return [one.index for one in chosen if one.label != one.predicted]
+
+    assert wrong(4) == [3, 4]
+    assert wrong(12) == [3, 4, 9]
+    assert wrong(40) == [3, 4, 9]
+    only_wrong = [samples.Prediction(i, 0, 1, 0.5) for i in range(6)]
+    assert [one.index for one in samples.choose(only_wrong, 4)] == [0, 1, 3, 4]
+
+
+def test_raw_and_encoded_datums_give_the_same_pixels() -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    for image in (colour, colour[:, :, 0]):
+        planes = np.atleast_3d(image).transpose(2, 0, 1)
+        raw = caffe_pb2.Datum(
+            channels=len(planes), height=4, width=5, data=planes.tobytes(), label=1
+        )
+        png = cv2.imencode(".png", image)[1].tobytes()
+        encoded = caffe_pb2.Datum(data=png, encoded=True)
+        expected = image[:, :, ::-1] if image.ndim == 3 else image
+        np.testing.assert_array_equal(samples.datum_image(raw), expected)
+        np.testing.assert_array_equal(samples.datum_image(encoded), expected)
+
+
+def test_encoded_datum_that_does_not_decode_is_named() -> None:
+    with pytest.raises(ToolError, match="3 bytes does not decode"):
+        samples.datum_image(caffe_pb2.Datum(data=b"abc", encoded=True))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("samples") / "lmdb"
+    environment = lmdb.open(str(path), map_size=1 << 20)
+    with environment, environment.begin(write=True) as transaction:
+        for one in PREDICTIONS:
+            datum = caffe_pb2.Datum(
+                channels=1, height=2, width=2, data=bytes([one.index] * 4), label=one.label
+            )
+            transaction.put(b"%08d" % one.index, datum.SerializeToString())
+    return path
+
+
+def test_images_are_those_predicted_for(digits: Path) -> None:
+    chosen = [PREDICTIONS[3], PREDICTIONS[7]]
+    display = samples.SamplesDisplay.from_lmdb(digits, chosen, ["ant", "bee"])
+    assert [image[0, 0] for image in display.images] == [3, 7]
+    assert display.captions == ["bee → ant\n90%", "bee\n90%"]
+    assert display.right == [False, True]
+    titles = [ax.get_title() for ax in display.plot(list(Figure().subplots(2)))]
+    assert titles == ["✗ bee → ant\n90%", "bee\n90%"]
+
+
+def test_predictions_for_another_lmdb_are_refused(digits: Path) -> None:
+    with pytest.raises(ToolError, match="entry 3 has label 1, the predictions say 0"):
+        samples.SamplesDisplay.from_lmdb(digits, [samples.Prediction(3, 0, 0, 0.9)], None)
+    with pytest.raises(ToolError, match="it has 40 entries, the predictions name entry 40"):
+        samples.SamplesDisplay.from_lmdb(digits, [samples.Prediction(40, 0, 0, 0.9)], None)
+
+
+def test_samples_file(digits: Path, tmp_path: Path) -> None:
+    lines = [f"{p.index},{p.label},{p.predicted},{p.probability}\n" for p in PREDICTIONS]
+    (tmp_path / "p.csv").write_text("index,label,predicted,probability\n" + "".join(lines))
+    arguments = ["--lmdb", str(digits), "--predictions", str(tmp_path / "p.csv"), "--count", "8"]
+    check_file(samples.main, arguments, tmp_path)
+
+
+def test_another_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("index,label\n0,1\n")
+    with pytest.raises(ToolError, match="expected index,label,predicted,probability"):
+        samples.read_predictions(tmp_path / "p.csv")
