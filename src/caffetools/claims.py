@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,16 +18,25 @@ def number(estimate: Estimate, digits: int = 3) -> str:
     return f"{mean} ± {estimate.half_width:.{digits}f}"
 
 
-def describe(comparison: Comparison) -> list[str]:
-    """Sentences on who learns faster, if anyone, and from which iteration the two meet."""
+@dataclass(frozen=True)
+class Finding:
+    """What a comparison shows: the claim in a sentence, and the sentences that bear it out."""
+
+    claim: str
+    evidence: str
+
+
+def describe(comparison: Comparison) -> Finding:
+    """Who learns faster, if anyone, and from which iteration the two meet."""
     names = f"{comparison.first.name} and {comparison.second.name}"
     if not comparison.has_intervals:
-        return [f"An interval needs two seeds: nothing is claimed about {names}."]
+        return Finding(f"Nothing is claimed about {names}.", "An interval needs two seeds of each.")
     if not comparison.claims:
-        return [_no_claim(comparison, names), *_ending(comparison)]
-    leads = [_opening(comparison, comparison.claims[0])]
-    leads += [_sequel(lead) for lead in comparison.claims[1:]]
-    return leads + _ending(comparison)
+        evidence = [_no_claim(comparison), *_ending(comparison)]
+        return Finding(f"No difference between {names} is shown.", " ".join(evidence))
+    first, *later = comparison.claims
+    evidence = [_spread(comparison, first), *map(_sequel, later), *_ending(comparison)]
+    return Finding(_claim(comparison, first), " ".join(evidence))
 
 
 def learns_faster(comparison: Comparison, lead: Lead) -> bool:
@@ -52,15 +62,19 @@ def _at(arm: Arm, index: int) -> str:
     return number(Estimate(float(arm.mean[index]), float(arm.half_width[index]), arm.seeds))
 
 
-def _opening(comparison: Comparison, lead: Lead) -> str:
+def _claim(comparison: Comparison, lead: Lead) -> str:
+    ahead, behind = _sides(comparison, lead)
+    verb = "learns faster" if learns_faster(comparison, lead) else "scores higher"
+    return f"{ahead.name} {verb} than {behind.name}."
+
+
+def _spread(comparison: Comparison, lead: Lead) -> str:
     ahead, behind = _sides(comparison, lead)
     inside = (ahead.iterations >= lead.first) & (ahead.iterations <= lead.last)
     widest = int(np.argmax(np.where(inside, ahead.mean - behind.mean, -np.inf)))
-    verb = "learns faster" if learns_faster(comparison, lead) else "scores higher"
     return (
-        f"{ahead.name} {verb} than {behind.name}: {_span(lead)} its interval lies wholly above, "
-        f"most at iteration {ahead.iterations[widest]} "
-        f"({_at(ahead, widest)} against {_at(behind, widest)})."
+        f"{_span(lead).capitalize()} its interval lies wholly above, most at iteration "
+        f"{ahead.iterations[widest]} ({_at(ahead, widest)} against {_at(behind, widest)})."
     )
 
 
@@ -68,13 +82,13 @@ def _sequel(lead: Lead) -> str:
     return f"{lead.leader} is ahead {_span(lead)}."
 
 
-def _no_claim(comparison: Comparison, names: str) -> str:
+def _no_claim(comparison: Comparison) -> str:
     if not comparison.leads:
-        return f"No difference between {names} is shown: their intervals overlap throughout."
+        return "Their intervals overlap at every test."
     apart = ", ".join(str(lead.first) for lead in comparison.leads)
     return (
-        f"No difference between {names} is shown: their intervals part nowhere for "
-        f"{CONFIRMING_TESTS} tests in a row (only at iteration {apart})."
+        f"Their intervals part nowhere for {CONFIRMING_TESTS} tests in a row, only at "
+        f"iteration {apart}."
     )
 
 
