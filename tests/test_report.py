@@ -1,0 +1,222 @@
+"""The HTML report: whole, offline, escaped, and no bolder than its data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffetools import metrics, report
+from caffetools.cli import ToolError
+from caffetools.evaluate import Outcome, write_results
+from caffetools.history import Row, write_history
+from caffetools.plots import comparison, confusion
+
+CLASSES = ["ant", "<b>&"]
+FAST, SLOW = [0.1, 0.7, 0.85, 0.9], [0.1, 0.3, 0.5, 0.9]
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+ADDRESSES = {"src", "href", "srcset", "action", "data", "poster", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; keeps addresses, tags by name, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.text += " "  # as cells and items stand apart on the page
+        self.addresses += [value or "" for name, value in attributes if name in ADDRESSES]
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+class Results:
+    """A small data set and runs of it, as the pipeline leaves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs: list[str] = []
+        self.figures: list[str] = []
+        counts = {split: dict.fromkeys(CLASSES, 6) for split in ("train", "val", "test")}
+        summary = {
+            "asked": {"train": "6", "val": "6", "test": "6"},
+            "classes": CLASSES,
+            "counts": counts,
+            "dropped": 1,
+            "images": 36,
+            "seed": 3,
+            "totals": dict.fromkeys(counts, 12),
+            "unused": 0,
+        }
+        (folder / "summary.json").write_text(json.dumps(summary))
+        with (folder / "manifest.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["path", "label", "class", "split", "sha256", "bytes", "dropped"])
+            writer.writerow(["ant/good.png", 0, "ant", "train", "ab", 100, ""])
+            writer.writerow(["<b>&/bad<i>.png", 1, "<b>&", "", "cd", 0, "is empty"])
+
+    def add(self, experiment: str, accuracy: list[float], seeds: int = 5) -> None:
+        for seed in range(1, seeds + 1):
+            folder = self.folder / experiment / f"seed{seed}"
+            shift = 0.01 * (seed - (seeds + 1) / 2)
+            rows = [Row(10 * i, 1.0, 0.1, 1.0, a + shift) for i, a in enumerate(accuracy)]
+            write_history(folder / "history.csv", rows)
+            labels = np.arange(12) % 2
+            scores = np.eye(2)[labels ^ (np.arange(12) < seed)]
+            write_results(folder, Outcome(scores, metrics.log_softmax(scores), labels), CLASSES)
+            change = {"layer": "ip", "field": "name", "before": None, "after": "ip_<i>"}
+            (folder / "patch.json").write_text(json.dumps([change]))
+            self.runs.append(f"{experiment}:{seed}:{folder}")
+        picture = self.folder / experiment / "confusion.png"
+        confusion.main(["--confusion", str(folder / "confusion.csv"), "--output", str(picture)])
+        self.figures.append(f"{experiment}:1:confusion:{picture}")
+
+    def arguments(self) -> list[str]:
+        picture = self.folder / "comparison.png"
+        histories = [f"{run}/history.csv" for run in self.runs]
+        comparison.main(["--run", *histories, "--output", str(picture)])
+        return [
+            *("--title", "Ants & <others>", "--comparison", str(picture)),
+            *("--dataset-summary", str(self.folder / "summary.json")),
+            *("--manifest", str(self.folder / "manifest.csv")),
+            *("--run", *self.runs, "--figure", *self.figures),
+            *("--output", str(self.folder / "report.html")),
+        ]
+
+    def html(self) -> str:
+        report.main(self.arguments())
+        return (self.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page on a fast and a slow experiment."""
+    results = Results(tmp_path_factory.mktemp("compared"))
+    results.add("finetune", FAST)
+    results.add("scratch", SLOW)
+    html = results.html()
+    assert html == results.html()
+    assert str(results.folder) not in html
+    return html
+
+
+def test_page_is_well_formed_and_needs_nothing_else(compared: str) -> None:
+    page = Page(compared)
+    inner = {f"#{name}" for name in page.ids}
+    outside = [a for a in page.addresses if not a.startswith("data:") and a not in inner]
+    assert outside == []
+    assert "http" not in re.sub(r"base64,[^\"]*", "", compared)
+    assert "url(" not in compared
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 3
+
+
+def test_names_are_escaped(compared: str) -> None:
+    page = Page(compared)
+    assert "i" not in page.tags
+    assert "others" not in page.tags
+    for name in ("<b>&", "<b>&/bad<i>.png", "Ants & <others>", "ip_<i>"):
+        assert name in page.text
+
+
+def test_page_tells_the_data(compared: str) -> None:
+    text = Page(compared).text
+    assert "12 / 12 / 12 images in train / val / test" in text
+    assert "1 unreadable image left out" in text
+    assert "<b>&/bad<i>.png is empty" in text
+    assert "ant/good.png" not in text
+
+
+def test_page_tells_accuracy_with_its_interval(compared: str) -> None:
+    # Seed k has k of 12 wrong, so the mean is 3 errors with deviation sqrt(2.5).
+    half = 2.776445 * np.sqrt(2.5 / 5)
+    text = Page(compared).text
+    assert f"{1 - 3 / 12:.3f} ± {half / 12:.3f} finetune: test accuracy, 5 seeds" in text
+    assert f"3.0 ± {half:.1f} of 12" in text
+
+
+def test_page_claims_what_the_intervals_show(compared: str) -> None:
+    text = Page(compared).text
+    assert "finetune learns faster than scratch. From iteration 10 to 20" in text
+    assert "From iteration 30 on, their intervals overlap for good" in text
+
+
+def test_page_tells_iterations_to_reach_an_accuracy(compared: str) -> None:
+    text = Page(compared).text
+    assert "finetune 10.0 ± 0.0 10.0 ± 0.0 14.0 ± 6.8 20.0 ± 0.0" in text
+    assert "scratch 24.0 ± 6.8 30.0 ± 0.0 30.0 ± 0.0 30.0 ± 0.0" in text
+
+
+def test_experiments_that_are_alike_are_not_told_apart(results: Results) -> None:
+    results.add("one", FAST)
+    results.add("other", FAST)
+    text = Page(results.html()).text
+    assert "No difference between one and other is shown." in text
+    assert "learns faster" not in text
+    assert "scores higher" not in text
+
+
+def test_one_experiment_of_one_seed_makes_a_page_without_intervals(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    text = Page(results.html()).text
+    assert "0.917 alone: test accuracy, 1 seed" in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("figure", "complaint"),
+    [
+        ("alone:1:kernel:x.png", "KIND one of curves, confusion, samples, kernels"),
+        ("alone:1", "expected EXPERIMENT:SEED:KIND:PNG"),
+        ("other:1:curves:{png}", "experiment 'other', of which no --run was given"),
+    ],
+)
+def test_unfit_figure_is_named(results: Results, figure: str, complaint: str) -> None:
+    results.add("alone", FAST, seeds=1)
+    results.figures = [figure.format(png=results.folder / "alone" / "confusion.png")]
+    with pytest.raises(ToolError, match=complaint):
+        results.html()
+
+
+def test_seeds_of_different_classes_are_refused(results: Results) -> None:
+    results.add("alone", FAST, seeds=2)
+    path = results.folder / "alone" / "seed2" / "evaluation.json"
+    path.write_text(path.read_text().replace("ant", "bee"))
+    with pytest.raises(ToolError, match="'alone': its seeds were evaluated with different classes"):
+        results.html()
+
+
+def test_broken_json_is_named(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    (results.folder / "alone" / "seed1" / "patch.json").write_text("[{")
+    with pytest.raises(ToolError, match=r"patch\.json: expected JSON"):
+        results.html()
