@@ -327,7 +327,8 @@ same = [np.array_equal(theirs[0].data, deploy.params[name][0].data) and theirs[0
 json.dump({
     'train': {name: blobs[0].data.shape for name, blobs in solver.net.params.items()},
     'test': {name: blob.data.shape for name, blob in solver.test_nets[0].blobs.items()},
-    'shared': bool(np.all(same)), 'deploy': {name: blobs[0].data.shape for name, blobs in deploy.params.items()},
+    'shared': bool(np.all(same)),
+    'deploy': {name: blobs[0].data.shape for name, blobs in deploy.params.items()},
     'outputs': list(deploy.outputs), 'input': deploy.blobs['data'].data.shape,
     'prob': deploy.blobs['prob'].data.shape, 'sum': float(deploy.blobs['prob'].data.sum()),
 }, sys.stdout)
