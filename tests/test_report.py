@@ -19,6 +19,12 @@ from caffetools.plots import comparison, confusion
 
 CLASSES = ["ant", "<b>&"]
 FAST, SLOW = [0.1, 0.7, 0.85, 0.9], [0.1, 0.3, 0.5, 0.9]
+PATCH = [
+    {"file": "train_val.prototxt", "layer": "ip", "phase": "TEST"}
+    | {"field": "name", "before": None, "after": "ip_<i>"},
+    {"file": "solver.prototxt", "layer": None, "phase": None}
+    | {"field": "base_lr", "before": 0.01, "after": 0.001},
+]
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 ADDRESSES = {"src", "href", "srcset", "action", "data", "poster", "xlink:href"}
 
@@ -88,8 +94,7 @@ class Results:
             labels = np.arange(12) % 2
             scores = np.eye(2)[labels ^ (np.arange(12) < seed)]
             write_results(folder, Outcome(scores, metrics.log_softmax(scores), labels), CLASSES)
-            change = {"layer": "ip", "field": "name", "before": None, "after": "ip_<i>"}
-            (folder / "patch.json").write_text(json.dumps([change]))
+            (folder / "patch.json").write_text(json.dumps(PATCH))
             self.runs.append(f"{experiment}:{seed}:{folder}")
         picture = self.folder / experiment / "confusion.png"
         confusion.main(["--confusion", str(folder / "confusion.csv"), "--output", str(picture)])
@@ -162,6 +167,11 @@ def test_page_tells_accuracy_with_its_interval(compared: str) -> None:
     text = Page(compared).text
     assert f"{1 - 3 / 12:.3f} ± {half / 12:.3f} finetune: test accuracy, 5 seeds" in text
     assert f"3.0 ± {half:.1f} of 12" in text
+
+
+def test_page_tells_what_was_patched(compared: str) -> None:
+    text = Page(compared).text
+    assert "ip (TEST) name (none) ip_<i> solver.prototxt base_lr 0.01 0.001" in text
 
 
 def test_page_claims_what_the_intervals_show(compared: str) -> None:

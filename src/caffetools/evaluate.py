@@ -242,7 +242,7 @@ def _check_inputs(net: Path, weights: Path, lmdb: Path) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.evaluate``"""
-    parser = argparse.ArgumentParser(prog="caffetools.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m caffetools.evaluate", description=__doc__)
     parser.add_argument("--net", type=Path, required=True, help="train_val.prototxt")
     parser.add_argument("--weights", type=Path, required=True, help=".caffemodel to judge")
     parser.add_argument("--lmdb", type=Path, required=True, help="LMDB to judge it on")

@@ -238,7 +238,7 @@ def render(values: Mapping[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="caffetools.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m caffetools.report", description=__doc__)
     add = parser.add_argument
     add("--title", required=True, help="heading of the page")
     add("--dataset-summary", type=Path, required=True, help="summary.json of the data set")

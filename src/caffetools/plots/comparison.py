@@ -47,7 +47,9 @@ def read_arms(runs: Sequence[str]) -> list[Arm]:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.comparison``"""
-    parser = argparse.ArgumentParser(prog="caffetools.plots.comparison", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m caffetools.plots.comparison", description=__doc__
+    )
     parser.add_argument(
         "--run",
         nargs="+",

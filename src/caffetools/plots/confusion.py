@@ -78,7 +78,9 @@ def sum_of(displays: Sequence[ConfusionDisplay]) -> ConfusionDisplay:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.confusion``"""
-    parser = argparse.ArgumentParser(prog="caffetools.plots.confusion", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m caffetools.plots.confusion", description=__doc__
+    )
     parser.add_argument(
         "--confusion",
         type=Path,

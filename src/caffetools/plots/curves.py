@@ -79,7 +79,7 @@ class CurvesDisplay:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.curves``"""
-    parser = argparse.ArgumentParser(prog="caffetools.plots.curves", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m caffetools.plots.curves", description=__doc__)
     parser.add_argument("--history", type=Path, required=True, help="history.csv of a run")
     parser.add_argument("--output", type=Path, required=True, help="PNG to write")
     options = parser.parse_args(arguments)

@@ -98,7 +98,7 @@ def _largest(*arrays: np.ndarray) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.kernels``"""
-    parser = argparse.ArgumentParser(prog="caffetools.plots.kernels", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m caffetools.plots.kernels", description=__doc__)
     parser.add_argument("--before", type=Path, help="caffemodel that training started from")
     parser.add_argument("--after", type=Path, required=True, help="caffemodel that it ended with")
     parser.add_argument("--layer", help="its name (default: the first convolution)")

@@ -149,7 +149,7 @@ def _caption(one: Prediction, classes: Optional[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.samples``"""
-    parser = argparse.ArgumentParser(prog="caffetools.plots.samples", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m caffetools.plots.samples", description=__doc__)
     parser.add_argument("--lmdb", type=Path, required=True, help="the LMDB that was evaluated")
     parser.add_argument("--predictions", type=Path, required=True, help="its predictions.csv")
     parser.add_argument("--classes", type=Path, help="classes.txt (default: show labels)")
