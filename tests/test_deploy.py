@@ -90,6 +90,11 @@ def test_of_equal_losses_the_last_is_the_main_one() -> None:
     assert aside.layer[-1].bottom[0] == "aux"
 
 
+def test_what_changes_the_scores_in_place_after_the_loss_goes() -> None:
+    later = 'layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }'
+    assert deploy_of(NET + later) == net_of(DEPLOY)
+
+
 def test_names_of_shared_blobs_stay() -> None:
     shared = NET.replace("param { lr_mult: 1 }", 'param { name: "w" lr_mult: 3 }')
     conv = deploy_of(shared).layer[1]

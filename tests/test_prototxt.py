@@ -169,6 +169,14 @@ def test_heads_lead_to_a_loss_with_nothing_learnable_between() -> None:
     assert prototxt.why_not_head(net, "fc9") == "the net has no such layer"
 
 
+def test_head_reaches_its_loss_through_other_blobs() -> None:
+    chain = FORK.replace('bottom: "main" bottom', 'bottom: "scaled" bottom')
+    power = 'layer { name: "power" type: "Power" bottom: "main" top: "scaled" }'
+    loss = 'layer { name: "loss"'
+    assert prototxt.heads(net_of(chain)) == []
+    assert prototxt.heads(net_of(chain.replace(loss, power + loss))) == ["main"]
+
+
 def test_layers_of_one_name_are_all_found_and_a_missing_one_is_suggested() -> None:
     net = net_of('layer { name: "data" top: "a" } layer { name: "data" top: "b" }')
     assert [layer.top[0] for layer in prototxt.layers_named(net, "data")] == ["a", "b"]
