@@ -1,0 +1,139 @@
+"""The mean image: by hand, its file, what is refused, and against compute_image_mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import bvlc as bvlc_build
+import cv2
+import lmdb
+import numpy as np
+import pytest
+
+from caffe.proto import caffe_pb2
+from caffetools import mean
+from caffetools.cli import ToolError
+from caffetools.lmdb import Record, datum_bytes, write
+
+
+def database(folder: Path, values: Sequence[bytes]) -> Path:
+    """An LMDB with ``values`` under ascending keys."""
+    path = folder / "db"
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        for index, value in enumerate(values):
+            transaction.put(b"%08d_a b.png" % index, value)
+    return path
+
+
+def noise(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.RandomState(0).randint(0, 256, (count, *shape)).astype(np.uint8)
+
+
+def test_mean_is_exact_and_in_blob_order(tmp_path: Path) -> None:
+    images = noise(7, (5, 4, 3))
+    path = database(tmp_path, [datum_bytes(image, 0) for image in images])
+    mean.main(["--lmdb", str(path), "--output", str(tmp_path / "mean.binaryproto")])
+    blob = caffe_pb2.BlobProto.FromString((tmp_path / "mean.binaryproto").read_bytes())
+    assert (blob.num, blob.channels, blob.height, blob.width) == (1, 3, 5, 4)
+    assert not blob.HasField("shape")
+    sums = images.astype(int).sum(axis=0).transpose(2, 0, 1)
+    expected = sums.astype(np.float32) / np.float32(7)
+    np.testing.assert_array_equal(np.array(blob.data, np.float32), expected.ravel())
+
+
+def test_encoded_and_float_records_count_as_well(tmp_path: Path) -> None:
+    images = noise(3, (4, 6, 3))
+    png = cv2.imencode(".png", images[1])[1].tobytes()
+    floats = images[2].transpose(2, 0, 1).ravel() + 0.5
+    values = [
+        datum_bytes(images[0], 0),
+        caffe_pb2.Datum(data=png, encoded=True).SerializeToString(),
+        caffe_pb2.Datum(channels=3, height=4, width=6, float_data=floats).SerializeToString(),
+    ]
+    expected = (images.astype(float).sum(axis=0) + 0.5) / 3
+    found = mean.mean(database(tmp_path, values))
+    np.testing.assert_array_equal(found, expected.transpose(2, 0, 1).astype(np.float32))
+
+
+# --- what is refused --------------------------------------------------------------------
+
+GOOD = datum_bytes(np.zeros((4, 6, 3), np.uint8), 0)
+
+
+def test_shapes_that_differ(tmp_path: Path) -> None:
+    other = datum_bytes(np.zeros((6, 4, 3), np.uint8), 0)
+    with pytest.raises(ToolError) as caught:
+        mean.mean(database(tmp_path, [GOOD, other]))
+    message = "record '00000001_a b.png': expected the first record's shape"
+    assert message in str(caught.value)
+    assert "(3, 4, 6), found (3, 6, 4)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b"\xff\xff", "not a Datum"),
+        (b"", "0 values"),
+        (GOOD[:-40], "not a Datum"),
+        (caffe_pb2.Datum(channels=3, height=4, width=6, data=b"123").SerializeToString(), "3 val"),
+        (caffe_pb2.Datum(encoded=True, data=b"no image").SerializeToString(), "cannot be decoded"),
+        (caffe_pb2.Datum(encoded=True).SerializeToString(), "cannot be decoded"),
+    ],
+)
+def test_records_that_hold_no_image(tmp_path: Path, value: bytes, message: str) -> None:
+    with pytest.raises(ToolError, match=f"record '00000001_a b.png': .*{message}"):
+        mean.mean(database(tmp_path, [GOOD, value]))
+
+
+def test_folders_that_are_no_lmdb(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"found no data\.mdb"):
+        mean.mean(tmp_path / "no")
+    with pytest.raises(ToolError, match="found an empty LMDB"):
+        mean.mean(database(tmp_path, []))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/data.mdb").write_bytes(b"no database" * 1000)
+    output = tmp_path / "mean.binaryproto"
+    with pytest.raises(ToolError, match="cannot be read"):
+        mean.main(["--lmdb", str(tmp_path / "broken"), "--output", str(output)])
+    assert not output.exists()
+
+
+# --- BVLC's build as the judge ----------------------------------------------------------
+
+READ = """
+import numpy, caffe
+net = caffe.Net("net.prototxt", caffe.TEST)
+net.forward()
+numpy.save("out.npy", net.blobs["data"].data)
+"""
+NET = """
+layer {
+  name: "data" type: "Data" top: "data" top: "label"
+  transform_param { mean_file: "mean.binaryproto" }
+  data_param { source: "db" batch_size: 11 backend: LMDB }
+}
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("channels", [1, 3])
+def test_file_is_that_of_compute_image_mean(
+    tmp_path: Path, bvlc: bvlc_build.Build, channels: int
+) -> None:
+    images = noise(11, (13, 9, channels))
+    made = (
+        Record(b"%08d_x" % i, datum_bytes(image, i), i, (channels, 13, 9))
+        for i, image in enumerate(images)
+    )
+    write(made, tmp_path / "db")
+    ours = tmp_path / "mean.binaryproto"
+    mean.main(["--lmdb", str(tmp_path / "db"), "--output", str(ours)])
+    files = {"db": tmp_path / "db", "mean.binaryproto": ours, "net.prototxt": NET}
+    with bvlc.workplace(files) as place:
+        place.run(["compute_image_mean", "db", "theirs"])
+        assert ours.read_bytes() == (place.path / "theirs").read_bytes()
+        place.python(READ)
+        data = np.load(place.path / "out.npy")
+    planes = images.transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_array_equal(data, planes - mean.mean(tmp_path / "db"))
