@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from recaffe.blob import Blob
 from recaffe.errors import SolverError
@@ -51,7 +52,7 @@ class SGDSolver(Solver):
             decay = 0.0
         # One pass over memory instead of four. With a learning rate of 1 and a dampening of
         # 1 - rate torch's fused rule is Caffe's, whose history holds the rate.
-        torch.optim.sgd.sgd(
+        sgd(
             [weight],
             [gradient],
             [history],
