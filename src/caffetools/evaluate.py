@@ -61,11 +61,7 @@ class Outcome:
 
 
 def net_on(net: Any, lmdb: Path) -> ScoredNet:
-    """The TEST phase of a NetParameter, its one Data layer reading ``lmdb``; ``net`` is changed.
-
-    The scores and labels are the bottoms of its last SoftmaxWithLoss (nets with auxiliary
-    losses have the real one last) or, where it has none, of its first Accuracy layer.
-    """
+    """The TEST phase of a NetParameter, its one Data layer reading ``lmdb``; ``net`` is changed."""
     layers = prototxt.phase_view(net, prototxt.TEST)
     data = [layer for layer in layers if layer.type == "Data"]
     if len(data) != 1:
@@ -77,14 +73,7 @@ def net_on(net: Any, lmdb: Path) -> ScoredNet:
     parameter.source = str(lmdb)
     parameter.backend = parameter.LMDB
     parameter.ClearField("rand_skip")
-    losses = [layer for layer in layers if layer.type == "SoftmaxWithLoss"]
-    judges = losses[-1:] or [layer for layer in layers if layer.type == "Accuracy"]
-    if not judges:
-        raise ToolError(
-            "expected a SoftmaxWithLoss or Accuracy layer in the TEST phase to tell scores and "
-            f"labels by, found none among {', '.join(layer.name for layer in layers)}"
-        )
-    scores, labels = judges[0].bottom[:2]
+    scores, labels = prototxt.scores_and_labels(layers)
     source = prototxt.producers(layers, scores)
     are_probabilities = bool(source) and source[-1].type == "Softmax"
     return ScoredNet(net, scores, labels, are_probabilities)

@@ -227,6 +227,23 @@ def downstream(layers: Sequence[Any], start: int) -> Iterator[Any]:
             reached.update(layer.top)
 
 
+def scores_and_labels(layers: Sequence[Any]) -> tuple[str, str]:
+    """The blobs of the scores and labels that a TEST net is judged by.
+
+    They are the bottoms of its last SoftmaxWithLoss (nets with auxiliary losses have the
+    real one last) or, where it has none, of its first Accuracy layer.
+    """
+    losses = [layer for layer in layers if layer.type == "SoftmaxWithLoss"]
+    judges = losses[-1:] or [layer for layer in layers if layer.type == "Accuracy"]
+    if not judges:
+        raise ToolError(
+            "expected a SoftmaxWithLoss or Accuracy layer in the TEST phase to tell scores and "
+            f"labels by, found none among {', '.join(layer.name for layer in layers)}"
+        )
+    scores, labels = judges[0].bottom[:2]
+    return scores, labels
+
+
 # --- heads ----------------------------------------------------------------------------
 
 # Layer types whose number of outputs can be the number of classes, with the field of

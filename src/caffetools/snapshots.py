@@ -1,0 +1,76 @@
+"""A trainer's own folder: its lock, its settings' fingerprint, its snapshots and history.
+
+The folder outlives a training that was stopped, so that the next attempt goes on from the
+newest whole snapshot. It belongs to one configuration: under another one it is emptied.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+from caffetools.cli import ToolError
+from caffetools.files import write_text
+
+LOG = logging.getLogger("caffetools.snapshots")
+
+PREFIX = "snapshot"
+_STATE = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate")
+_LOCK = "lock"
+_FINGERPRINT = "fingerprint"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other trainer off ``folder`` until the end, or until this process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ToolError(
+                f"{folder}: another trainer is at work here ({lock.read().strip()}); wait for "
+                "it, or stop it and start again: the training goes on from its last snapshot"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        yield
+
+
+def keep_only_if_same(folder: Path, fingerprint: str) -> None:
+    """Empty ``folder`` unless it was written under ``fingerprint``, and mark it as such."""
+    mark = folder / _FINGERPRINT
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == fingerprint:
+        return
+    stale = [path for path in folder.iterdir() if path.name != _LOCK]
+    if any(_STATE.fullmatch(path.name) for path in stale):
+        LOG.info("%s: the snapshots are of another configuration; starting afresh", folder)
+    for path in stale:
+        if path.is_dir():
+            shutil.rmtree(str(path))
+        else:
+            path.unlink()
+    write_text(mark, fingerprint + "\n")
+
+
+def newest_first(folder: Path) -> list[tuple[int, Path]]:
+    """The solver states in ``folder`` as ``(iteration, path)``, the furthest first."""
+    found = ((_STATE.fullmatch(path.name), path) for path in folder.iterdir())
+    states = [(int(match.group(1)), path) for match, path in found if match]
+    return sorted(states, reverse=True)
+
+
+def weights_of(state: Path) -> Optional[Path]:
+    """The weights written with a solver state, None where they are gone."""
+    weights = state.with_suffix(".caffemodel")
+    return weights if weights.is_file() else None

@@ -1,0 +1,249 @@
+"""Trains a net as ``caffe train -solver S -weights W`` does, and keeps a history.
+
+The training goes on where it was stopped: from the newest whole snapshot in the folder
+given, if it was written under the same solver, net and weights. On SIGTERM and SIGINT it
+takes a snapshot and ends. ``history.csv`` is described in :mod:`caffetools.history`; its
+test columns come from the solver's first test net, every ``test_interval`` iterations and
+at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from tqdm import tqdm
+
+from caffetools import prototxt, snapshots
+from caffetools.cli import ToolError, run
+from caffetools.files import sha256, whole_file
+from caffetools.history import Row, read_rows, write_history
+from caffetools.metrics import count_errors
+from caffetools.schedule import learning_rate
+
+# BVLC's build logs its whole net to stderr; it reads this when it is imported.
+os.environ.setdefault("GLOG_minloglevel", "1")
+import caffe
+
+LOG = logging.getLogger("caffetools.train")
+
+
+class Trainer:
+    """One training, from the solver's prototxt to the history.
+
+    Args:
+        solver_file: the solver's prototxt.
+        weights: weights to start from, by layer name; None to start from the fillers.
+        folder: where snapshots and the history so far are kept.
+    """
+
+    def __init__(self, solver_file: Path, weights: Optional[Path], folder: Path) -> None:
+        self.param = prototxt.read_solver(solver_file)
+        self.folder = folder
+        self._history = folder / "history.csv"
+        self.solver = caffe.get_solver(str(self._write_solver()))
+        net = prototxt.read_net(Path(self.param.net))
+        self._scores, self._labels = prototxt.scores_and_labels(
+            prototxt.phase_view(net, prototxt.TEST)
+        )
+        self.rows: list[Row] = []
+        if not self._resume() and weights is not None:
+            self.solver.net.copy_from(str(weights))
+
+    def _write_solver(self) -> Path:
+        """The solver for Caffe: when to test and when to take a snapshot is up to this class."""
+        own = type(self.param)()
+        own.CopyFrom(self.param)
+        own.snapshot_prefix = str(self.folder / snapshots.PREFIX)
+        own.snapshot, own.snapshot_after_train = 0, False
+        own.display = 0
+        own.test_initialization = False
+        if own.test_iter:
+            own.test_interval = own.max_iter + 1
+        path = self.folder / "solver.prototxt"
+        prototxt.write(path, own)
+        return path
+
+    def _resume(self) -> bool:
+        for iteration, state in snapshots.newest_first(self.folder):
+            if snapshots.weights_of(state) is None:
+                LOG.info("%s: passed over, its .caffemodel is gone", state)
+                continue
+            try:
+                self.solver.restore(str(state))
+                self.rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
+            except (ToolError, OSError, getattr(caffe, "CaffeError", ToolError)) as error:
+                LOG.info("%s: passed over, it cannot be used: %s", state, error)
+                continue
+            LOG.info("going on from iteration %d", iteration)
+            return True
+        return False
+
+    @property
+    def iteration(self) -> int:
+        """How many updates were made."""
+        return int(self.solver.iter)
+
+    def steps(self) -> Iterator[Row]:
+        """Train up to ``max_iter``; yield each iteration's row, recorded."""
+        if not self.rows:
+            yield self._record(Row(0))
+        while self.iteration < self.param.max_iter:
+            rate = learning_rate(self.param, self.iteration)
+            self.solver.step(1)
+            yield self._record(Row(self.iteration, _loss(self.solver.net), rate))
+            if self._is_snapshot_due():
+                self.snapshot()
+
+    def _record(self, row: Row) -> Row:
+        if self._is_test_due(row.iteration):
+            loss, accuracy = self._test()
+            row = row._replace(test_loss=loss, test_accuracy=accuracy)
+        self.rows.append(row)
+        return row
+
+    def _is_snapshot_due(self) -> bool:
+        if self.iteration == self.param.max_iter and self.param.snapshot_after_train:
+            return True
+        return bool(self.param.snapshot) and self.iteration % self.param.snapshot == 0
+
+    def _is_test_due(self, iteration: int) -> bool:
+        if not self.param.test_iter:
+            return False
+        if iteration == 0 and not self.param.test_initialization:
+            return False
+        return iteration % self.param.test_interval == 0 or iteration == self.param.max_iter
+
+    def _test(self) -> tuple[float, float]:
+        """Mean loss and accuracy over ``test_iter`` batches of the first test net."""
+        net = self.solver.test_nets[0]
+        net.share_with(self.solver.net)
+        loss, errors, entries = 0.0, 0, 0
+        batches = self.param.test_iter[0]
+        for _ in range(batches):
+            net.forward()
+            loss += _loss(net)
+            scores = np.array(net.blobs[self._scores].data)
+            labels = np.array(net.blobs[self._labels].data).reshape(-1)
+            errors += count_errors(scores.reshape(len(scores), -1), labels)
+            entries += len(labels)
+        return loss / batches, 1 - errors / entries
+
+    def snapshot(self) -> None:
+        """Take a snapshot now."""
+        # The history first: it must hold every iteration that a snapshot does.
+        write_history(self._history, self.rows)
+        self.solver.snapshot()
+
+    def save(self, weights: Path, history: Path) -> None:
+        """Write the results: the weights as they are now, and the history."""
+        with whole_file(weights) as partial:
+            self.solver.net.save(str(partial))
+        write_history(history, self.rows)
+
+
+def _loss(net: Any) -> float:
+    """The weighted sum of the net's losses, as of its last forward."""
+    return float(
+        sum(
+            weight * net.blobs[name].data.sum()
+            for name, weight in net.blob_loss_weights.items()
+            if weight
+        )
+    )
+
+
+def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
+    """What a training's result follows from: solver, net and initial weights.
+
+    The data are told by their LMDBs' manifests, where there are some beside them.
+    """
+    solver = prototxt.read_solver(solver_file)
+    net = Path(solver.net)
+    sources = (Path(layer.data_param.source) for layer in prototxt.read_net(net).layer)
+    manifests = {source.with_name(f"{source.name}.json") for source in sources if source.name}
+    files = [solver_file, net, *([weights] if weights else []), *sorted(manifests)]
+    parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """The signals received so far; they end the training after the step in progress."""
+    received: list[int] = []
+    watched = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda got, _: received.append(got)) for number in watched]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(watched, before):
+            signal.signal(number, handler)
+
+
+def _progress(rows: Iterator[Row], start: int, end: int) -> Iterator[Row]:
+    """``rows``, with a progress bar on a terminal and a line a test elsewhere."""
+    with tqdm(total=end, initial=start, unit="it", disable=not sys.stderr.isatty()) as bar:
+        for row in rows:
+            bar.update(row.iteration - bar.n)
+            bar.set_postfix(_shown(row), refresh=False)
+            if bar.disable and row.test_accuracy is not None:
+                figures = ", ".join(f"{name} = {value}" for name, value in _shown(row).items())
+                LOG.info("iteration %d of %d: %s", row.iteration, end, figures)
+            yield row
+
+
+def _shown(row: Row) -> dict[str, str]:
+    figures = row._asdict()
+    del figures["iteration"]
+    return {name: f"{value:.4g}" for name, value in figures.items() if value is not None}
+
+
+def train(trainer: Trainer) -> Optional[int]:
+    """Train to the end, or to a signal, whose number is then returned."""
+    with _stop_requests() as received:
+        for _ in _progress(trainer.steps(), trainer.iteration, trainer.param.max_iter):
+            if received:
+                trainer.snapshot()
+                LOG.info("stopped at iteration %d, after a snapshot", trainer.iteration)
+                return received[0]
+    return None
+
+
+def main(arguments: Sequence[str]) -> Optional[int]:
+    """``python -m caffetools.train``"""
+    parser = argparse.ArgumentParser(prog="python -m caffetools.train", description=__doc__)
+    parser.add_argument("--solver", type=Path, required=True, help="solver.prototxt")
+    parser.add_argument("--weights", type=Path, help=".caffemodel to start from, by layer name")
+    parser.add_argument("--snapshots", type=Path, required=True, help="folder of the snapshots")
+    parser.add_argument("--output", type=Path, required=True, help=".caffemodel to write")
+    parser.add_argument("--history", type=Path, required=True, help="history.csv to write")
+    parser.add_argument("--gpu", type=int, help="number of the GPU to train on (default: the CPU)")
+    options = parser.parse_args(arguments)
+    for what, path in (("--solver", options.solver), ("--weights", options.weights)):
+        if path is not None and not path.is_file():
+            raise ToolError(f"{what}: expected a file {path}, found none; make it first")
+    if options.gpu is not None:
+        caffe.set_device(options.gpu)
+        caffe.set_mode_gpu()
+    with snapshots.locked(options.snapshots):
+        mark = fingerprint(options.solver, options.weights)
+        snapshots.keep_only_if_same(options.snapshots, mark)
+        trainer = Trainer(options.solver, options.weights, options.snapshots)
+        signal_number = train(trainer)
+        if signal_number is not None:
+            return 128 + signal_number
+        trainer.save(options.output, options.history)
+    return None
+
+
+if __name__ == "__main__":
+    run(main)
