@@ -133,6 +133,11 @@ def test_sizes_are_what_was_asked(asked: tuple[dataset.Share, ...], images: int)
         assert sum(sizes) == images
 
 
+def test_fractions_are_rounded_where_splits_meet() -> None:
+    parts = (Fraction("0.15"), Fraction("0.15"), Fraction("0.7"))
+    assert dataset.split_sizes(parts, 10) == [2, 1, 7]  # ends at 1.5, 3 and 10
+
+
 @given(st.integers(1, 19), st.integers(1, 19), st.integers(0, 200))
 def test_fractions_that_add_up_to_one_use_all(a: int, b: int, images: int) -> None:
     cuts = sorted((a, b))
@@ -267,6 +272,11 @@ def test_more_asked_than_found(source: Path) -> None:
     put(source, "few/a.png", "few/b.png")
     message = refusal(source)
     assert "class 'few': asked for train 3, val 2, test the rest, 5 in all; found 2" in message
+
+
+def test_more_asked_than_found_without_a_rest(source: Path) -> None:
+    message = refusal(source, "--test", "9")
+    assert "class 'black cat': asked for train 3, val 2, test 9, 14 in all; found 10" in message
 
 
 def test_nothing_left_for_the_rest(source: Path) -> None:
