@@ -38,7 +38,7 @@ from caffetools.images import read_image
 LOG = logging.getLogger("caffetools.lmdb")
 
 RECORDS_PER_TRANSACTION = 1000  # as convert_imageset
-BYTES_PER_TRANSACTION = 1 << 28  # or fewer records, if they are large: these wait in memory
+BYTES_PER_TRANSACTION = 1 << 26  # or fewer records, if they are large: these wait in memory
 FIRST_MAP_SIZE = 1 << 24  # bytes; doubled as often as it takes
 LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
 READ_AHEAD = 64  # images decoded at once
@@ -207,7 +207,7 @@ def write(records: Iterator[Record], output: Path) -> dict[str, Any]:
             if manifest_path.exists():
                 manifest_path.unlink()
     except lmdb.Error as error:
-        raise ToolError(f"{output}: the database could not be written: {error}") from error
+        raise ToolError(f"{output}: could not be written ({error}); is the disk full?") from error
     write_json(manifest_path, manifest.as_json())
     return manifest.as_json()
 
