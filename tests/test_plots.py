@@ -163,6 +163,8 @@ def test_kernels_share_the_limit_and_tell_the_change() -> None:
     display = kernels.KernelsDisplay.from_weights("conv1", before, after)
     assert display.limit == 1.5
     assert [title for title, _ in display.panels] == ["before", "after (changed by 250.0%)"]
+    frozen = kernels.KernelsDisplay.from_weights("conv1", before, before)
+    assert frozen.panels[1][0] == "after (unchanged)"
     with pytest.raises(ToolError, match=r"'conv1': kernels before are \(2, 1, 2, 2\), after"):
         kernels.KernelsDisplay.from_weights("conv1", before, after[:1])
 

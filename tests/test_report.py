@@ -155,7 +155,7 @@ def test_names_are_escaped(compared: str) -> None:
 
 def test_page_tells_the_data(compared: str) -> None:
     text = Page(compared).text
-    assert "12 / 12 / 12 images in train / val / test" in text
+    assert "36 images: 12 train, 12 val, 12 test" in text
     assert "1 unreadable image left out" in text
     assert "<b>&/bad<i>.png is empty" in text
     assert "ant/good.png" not in text

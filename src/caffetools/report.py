@@ -44,8 +44,9 @@ CAPTIONS = {
         "its prediction."
     ),
     "kernels": (
-        "Kernels of the first convolution before and after training, all on one scale: "
-        "middle gray is 0, black and white are the largest weight of either sign."
+        "Kernels of the first convolution after training and, where it started from given "
+        "weights, before; all on one scale: middle gray is 0, black and white are the largest "
+        "weight of either sign."
     ),
 }
 

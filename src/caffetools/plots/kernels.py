@@ -80,7 +80,8 @@ class KernelsDisplay:
                 "two models of one net"
             )
         change = np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0)
-        panels = [("before", before), (f"after (changed by {change:.1%})", after)]
+        told = f"changed by {change:.1%}" if change else "unchanged"
+        panels = [("before", before), (f"after ({told})", after)]
         return cls(layer, panels, _largest(before, after))
 
     def plot(self, axes: Sequence[Axes]) -> Sequence[Axes]:
