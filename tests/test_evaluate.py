@@ -221,7 +221,7 @@ def test_unfit_input_is_named(
     ours: Evaluate, tmp_path: Path, option: str, content: str, complaint: str
 ) -> None:
     (tmp_path / "unfit").write_text(content)
-    with pytest.raises(Exception, match=complaint):
+    with pytest.raises(ToolError, match=complaint):
         ours(option, str(tmp_path / "unfit"))
 
 
