@@ -12,9 +12,12 @@ The functions take a NetParameter and return a new one.
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -257,21 +260,65 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="C,H,W",
         help="the size of an image in the LMDBs (default: input_shape of the settings)",
     )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder of the data set's results: what the settings leave out of classes, "
+        "input_shape and test_iter follows from dataset/classes.txt and lmdb/*.json in it",
+    )
     return parser.parse_args(arguments)
+
+
+def _completed(options: argparse.Namespace, net: Any, solver: Any, settings: Settings) -> Settings:
+    if options.input_shape is not None:
+        settings["input_shape"] = parse_shape(options.input_shape)
+    if options.data is not None:
+        settings = with_data(settings, net, solver, options.data)
+    return settings
+
+
+def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings:
+    """``settings``, completed by what the data set in the folder ``data`` tells.
+
+    ``classes`` is the number of its classes, ``input_shape`` the size of its images, and
+    ``test_iter`` as many batches as hold the ``val`` LMDB once.
+    """
+    completed = dict(settings)
+    if "head" in settings and "classes" not in settings:
+        names = (data / "dataset" / "classes.txt").read_text(encoding="utf-8").splitlines()
+        completed["classes"] = len(names)
+    if "input_shape" not in settings:
+        train = _manifest(data / "lmdb" / "train.json")
+        completed["input_shape"] = [train[key] for key in ("channels", "height", "width")]
+    fields = dict(settings.get("solver", {}))
+    if "test_iter" not in fields and solver.test_iter:
+        batch = settings.get("batch_size", {}).get("val") or _test_batch_size(net)
+        entries = _manifest(data / "lmdb" / "val.json")["entries"]
+        fields["test_iter"] = math.ceil(entries / batch)
+    completed["solver"] = fields
+    return completed
+
+
+def _manifest(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _test_batch_size(net: Any) -> int:
+    layers = prototxt.phase_view(net, prototxt.TEST)
+    sizes = [layer.data_param.batch_size for layer in layers if layer.type == "Data"]
+    return max([size for size in sizes if size] or [1])
 
 
 def main(arguments: Sequence[str]) -> Optional[int]:
     options = _options(arguments)
-    settings = read_settings(options.settings)
-    if options.input_shape is not None:
-        settings["input_shape"] = parse_shape(options.input_shape)
+    net = prototxt.read_net(options.net)
+    solver = prototxt.read_solver(options.solver)
+    settings = read_settings(options.settings, complete=partial(_completed, options, net, solver))
     if "input_shape" not in settings:
         raise ToolError("the deploy net needs the images' size: --input-shape or input_shape")
     net_file = options.output / "train_val.prototxt"
     net_path = options.net_path or Path(os.path.relpath(net_file)).as_posix()
 
-    net = prototxt.read_net(options.net)
-    solver = prototxt.read_solver(options.solver)
     patched_net = patch_net(net, settings)
     patched_solver = patch_solver(solver, settings.get("solver", {}), net_path)
     deploy = to_deploy(patched_net, settings["input_shape"])

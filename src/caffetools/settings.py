@@ -32,8 +32,13 @@ from caffetools.prototxt import did_you_mean
 Settings = dict[str, Any]
 
 
-def read_settings(argument: str) -> Settings:
-    """The settings in ``argument``: a JSON object, or ``@file`` with one in it."""
+def read_settings(
+    argument: str, complete: Callable[[Settings], Settings] = lambda settings: settings
+) -> Settings:
+    """The settings in ``argument``: a JSON object, or ``@file`` with one in it.
+
+    ``complete`` may add what was left out, once the given ones are found to be of their kinds.
+    """
     place = argument[1:] if argument.startswith("@") else "--settings"
     text = Path(place).read_text(encoding="utf-8") if argument.startswith("@") else argument
     try:
@@ -45,10 +50,12 @@ def read_settings(argument: str) -> Settings:
         ) from error
     if not isinstance(given, dict):
         raise ToolError(f"{place}: expected a JSON object, found {given!r}")
-    return check_settings(given)
+    return check_settings(given, complete)
 
 
-def check_settings(given: Settings) -> Settings:
+def check_settings(
+    given: Settings, complete: Callable[[Settings], Settings] = lambda settings: settings
+) -> Settings:
     """The settings that are given, without those that are null (a null mean_file stays).
 
     Raises ToolError for an unknown key, a value of another kind than the key's, and a
@@ -66,6 +73,7 @@ def check_settings(given: Settings) -> Settings:
         for key, size in sizes.items():
             _require_kind(f"batch_size.{key}", size, _COUNT)
         settings["batch_size"] = sizes
+    settings = complete(settings)
     _require_whole_head(settings)
     return settings
 

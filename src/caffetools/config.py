@@ -1,0 +1,41 @@
+"""Checking a configuration against its schema, with suggestions for misspelt keys."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from caffetools.cli import ToolError
+
+
+def check_config(config: Mapping[str, Any], schema_file: Path) -> None:
+    """Raise a ToolError that names every place where ``config`` is not as the schema says."""
+    schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    found = [line for error in sorted(errors, key=str) for line in _lines(error)]
+    if found:
+        raise ToolError("the configuration is not as its schema says:\n  " + "\n  ".join(found))
+
+
+def _lines(error: jsonschema.ValidationError) -> Iterator[str]:
+    place = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.context:
+        # Of several allowed forms, the one that comes nearest tells most.
+        best = jsonschema.exceptions.best_match([error])
+        if best is not error:
+            yield from _lines(best)
+            return
+    if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
+        yield f"{place}: {error.message}"
+        return
+    known = list(error.schema.get("properties", {}))
+    for key in error.instance:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+            yield f"{place}: unknown key '{key}'; {hint}"

@@ -1,0 +1,131 @@
+"""What a configuration asks for: data sets, experiments, and each run's settings and files.
+
+The workflow's rules take their inputs and parameters from here, so that what they are can
+be tested without Snakemake. ``config/README.md`` describes the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from caffetools.cli import ToolError
+
+BUILT_IN = ("digits", "letters")
+SOURCE_EXPERIMENT = "source"
+_PER_EXPERIMENT = ("freeze", "head_lr_mult", "batch_size")
+
+Config = Mapping[str, Any]
+
+
+class Plan:
+    """A checked configuration, with defaults filled in.
+
+    Attributes:
+        target: the name of the data set to fine-tune on.
+        source: the name of the data set to pretrain on, None where weights are fetched
+            or no experiment wants any.
+
+    Raises:
+        ToolError: parts of the configuration contradict each other.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.target: str = config["dataset"]["name"]
+        self._datasets = {self.target: config["dataset"]}
+        self._experiments: dict[str, Config] = dict(config["experiments"])
+        pretrained = config.get("pretrained", {})
+        self.source: Optional[str] = None
+        if "train_on" in pretrained:
+            self._add_source(pretrained["train_on"]["dataset"])
+        wanting = [name for name, row in self._experiments.items() if row["pretrained"]]
+        if wanting and not pretrained:
+            raise ToolError(
+                f"config: experiment '{wanting[0]}' starts from pretrained weights, but "
+                "'pretrained' names none; give it a url or train_on, or say pretrained: false"
+            )
+
+    def _add_source(self, dataset: Config) -> None:
+        self.source = dataset["name"]
+        if self.source == self.target:
+            raise ToolError(
+                f"config: dataset and pretrained.train_on.dataset are both named "
+                f"'{self.target}'; their results need two names"
+            )
+        self._datasets[dataset["name"]] = dataset
+
+    # -- data sets --------------------------------------------------------------------
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets' names, the target first."""
+        return list(self._datasets)
+
+    def dataset(self, name: str) -> Config:
+        """The configuration of one data set."""
+        return self._datasets[name]
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether the data set is one of the examples that come with the project."""
+        return self.dataset(name)["source"] in BUILT_IN
+
+    def folder(self, name: str) -> str:
+        """The folder with one sub-folder a class that the data set is made of."""
+        return f"results/{name}/images" if self.is_built_in(name) else self.dataset(name)["source"]
+
+    # -- experiments ------------------------------------------------------------------
+
+    @property
+    def experiments(self) -> list[str]:
+        """The experiments on the target data set, in the order of the configuration."""
+        return list(self._experiments)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every experiment is run with."""
+        return list(self._config["seeds"])
+
+    def experiment(self, dataset: str, name: str) -> Config:
+        """The configuration of one experiment; pretraining is the source's only one."""
+        if dataset == self.source:
+            return self._config["pretrained"]["train_on"]
+        return self._experiments[name]
+
+    def settings(self, dataset: str, experiment: str, seed: int) -> dict[str, Any]:
+        """The settings for ``caffetools.patch`` of one run."""
+        row, model = self.experiment(dataset, experiment), self._config["model"]
+        head = model["head"]
+        lmdb = f"results/{dataset}/lmdb"
+        settings = {
+            "head": head,
+            "new_head": row.get("new_head") or f"{head}_{dataset}",
+            "train_source": f"{lmdb}/train",
+            "val_source": f"{lmdb}/val",
+            "mean_file": f"results/{dataset}/mean.binaryproto" if model["subtract_mean"] else None,
+            "solver": {**row["solver"], "random_seed": seed, "solver_mode": self._solver_mode},
+        }
+        settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
+        return settings
+
+    @property
+    def _solver_mode(self) -> str:
+        return "GPU" if self.uses_gpu else "CPU"
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether training asks for a GPU."""
+        return bool(self._config["training"]["gpu"])
+
+    def weights(self, dataset: str, experiment: str) -> Optional[str]:
+        """The weights that a run starts from, None for the fillers'."""
+        if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:
+            return None
+        if self.source is not None:
+            return f"{run_folder(self.source, SOURCE_EXPERIMENT, self.seeds[0])}/final.caffemodel"
+        return f"results/{self.target}/pretrained.caffemodel"
+
+
+def run_folder(dataset: str, experiment: str, seed: int) -> str:
+    """Where one run's files are."""
+    return f"results/{dataset}/experiments/{experiment}/seed{seed}"

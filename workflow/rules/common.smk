@@ -1,0 +1,54 @@
+# What all rules share: the checked configuration and the digests of the commands' code.
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from caffetools.cli import ToolError
+from caffetools.config import check_config
+from caffetools.digest import folder_digest, source_digest
+from caffetools.plan import Plan, run_folder
+
+# Rules say `python`: the one that runs Snakemake, also where no environment is activated.
+os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+
+
+def checked_plan(schema):
+    """The plan of the configuration, which must be as the schema says."""
+    try:
+        check_config(config, Path(schema))
+        validate(config, schema)
+        return Plan(config)
+    except ToolError as error:
+        raise WorkflowError(str(error)) from None
+
+
+PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
+RUN = "results/{dataset}/experiments/{experiment}/seed{seed}"
+
+
+wildcard_constraints:
+    dataset="|".join(PLAN.datasets),
+    split="train|val|test",
+    experiment="[A-Za-z0-9][A-Za-z0-9_-]*",
+    seed=r"\d+",
+
+
+def as_param(value):
+    """A value as one string: Snakemake compares a rule's parameters as a set."""
+    return json.dumps(value, sort_keys=True)
+
+
+def lmdb_inputs(*splits):
+    """LMDBs of the target of the wildcard, each with the manifest that tells of a change."""
+    return [f"results/{{dataset}}/lmdb/{split}.json" for split in splits] + [
+        ancient(f"results/{{dataset}}/lmdb/{split}/data.mdb") for split in splits
+    ]
+
+
+def database_folder(wildcards, input):
+    """The folder of the one LMDB among a rule's inputs."""
+    return os.path.dirname(input.lmdb[1])

@@ -1,0 +1,196 @@
+# Figures and the report.
+PLOTS = "results/{dataset}/plots"
+FIRST_SEED = PLAN.seeds[0]
+FIGURES = ("curves", "kernels", "confusion", "samples")
+
+
+def runs(pattern, experiments=None):
+    """``pattern`` for every run of the experiments on the target data set."""
+    return expand(
+        pattern,
+        dataset=PLAN.target,
+        experiment=experiments or PLAN.experiments,
+        seed=PLAN.seeds,
+    )
+
+
+def labelled_runs(suffix=""):
+    """Every run as EXPERIMENT:SEED:PATH, the form that commands over several runs take."""
+    return [
+        f"{experiment}:{seed}:{run_folder(PLAN.target, experiment, seed)}{suffix}"
+        for experiment in PLAN.experiments
+        for seed in PLAN.seeds
+    ]
+
+
+rule curves:
+    """Loss, error and learning rate by iteration, of the first seed."""
+    input:
+        f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}/history.csv",
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.curves.png",
+            caption="../report/curves.rst",
+            category="Training",
+            labels={"experiment": "{experiment}", "figure": "curves"},
+        ),
+    log:
+        "results/{dataset}/logs/curves.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/curves.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.curves"),
+    shell:
+        "python -m caffetools.plots.curves --history {input:q} --output {output:q} 2> {log:q}"
+
+
+rule kernels:
+    """First-layer kernels before and after, of the first seed."""
+    input:
+        before=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        or [],
+        after=f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}/final.caffemodel",
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.kernels.png",
+            caption="../report/kernels.rst",
+            category="Training",
+            labels={"experiment": "{experiment}", "figure": "kernels"},
+        ),
+    log:
+        "results/{dataset}/logs/kernels.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/kernels.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.kernels"),
+        options=lambda wildcards, input: (
+            ["--before", input.before] if input.before else []
+        ),
+    shell:
+        "python -m caffetools.plots.kernels {params.options:q} --after {input.after:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule confusion:
+    """Confusion matrix on the test split, summed over the seeds."""
+    input:
+        lambda wildcards: runs(f"{RUN}/confusion.csv", wildcards.experiment),
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.confusion.png",
+            caption="../report/confusion.rst",
+            category="Evaluation",
+            labels={"experiment": "{experiment}", "figure": "confusion matrix"},
+        ),
+    log:
+        "results/{dataset}/logs/confusion.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/confusion.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.confusion"),
+    shell:
+        "python -m caffetools.plots.confusion --confusion {input:q} --output {output:q} 2> {log:q}"
+
+
+rule samples:
+    """Test images with their predictions, of the first seed."""
+    input:
+        lmdb=lmdb_inputs("test"),
+        predictions=f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}/predictions.csv",
+        classes="results/{dataset}/dataset/classes.txt",
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.samples.png",
+            caption="../report/samples.rst",
+            category="Evaluation",
+            labels={"experiment": "{experiment}", "figure": "samples"},
+        ),
+    log:
+        "results/{dataset}/logs/samples.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/samples.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.samples"),
+        lmdb=database_folder,
+    shell:
+        "python -m caffetools.plots.samples --lmdb {params.lmdb:q}"
+        " --predictions {input.predictions:q} --classes {input.classes:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule comparison:
+    """Accuracy by iteration of all experiments, with intervals over the seeds."""
+    input:
+        runs(f"{RUN}/history.csv"),
+    output:
+        report(
+            f"results/{PLAN.target}/plots/comparison.png",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"experiment": "all", "figure": "accuracy by iteration"},
+        ),
+    log:
+        f"results/{PLAN.target}/logs/comparison.log",
+    benchmark:
+        f"results/{PLAN.target}/benchmarks/comparison.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.comparison"),
+        runs=labelled_runs("/history.csv"),
+    shell:
+        "python -m caffetools.plots.comparison --run {params.runs:q} --output {output:q} 2> {log:q}"
+
+
+rule report_page:
+    """One HTML page on all experiments, which opens offline."""
+    input:
+        runs(f"{RUN}/history.csv"),
+        runs(f"{RUN}/evaluation.json"),
+        runs(f"{RUN}/patch.json"),
+        expand(
+            "results/{dataset}/plots/{experiment}.{figure}.png",
+            dataset=PLAN.target,
+            experiment=PLAN.experiments,
+            figure=FIGURES,
+        ),
+        manifest=f"results/{PLAN.target}/dataset/manifest.csv",
+        summary=f"results/{PLAN.target}/dataset/summary.json",
+        comparison=rules.comparison.output,
+    output:
+        report(
+            f"results/{PLAN.target}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"experiment": "all", "figure": "page"},
+        ),
+    log:
+        f"results/{PLAN.target}/logs/report.log",
+    benchmark:
+        f"results/{PLAN.target}/benchmarks/report.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.report"),
+        title=config["report"]["title"],
+        accuracies=config["report"]["accuracies"],
+        runs=labelled_runs(),
+        figures=[
+            f"{experiment}:{'all' if figure == 'confusion' else FIRST_SEED}:{figure}:"
+            f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
+            for experiment in PLAN.experiments
+            for figure in FIGURES
+        ],
+    shell:
+        "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
+        " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
+        " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
+        " --output {output:q} 2> {log:q}"

@@ -1,0 +1,120 @@
+# From a published net to trained and evaluated ones.
+
+
+rule fetch:
+    """Fetch published weights and check them against their checksum."""
+    output:
+        f"results/{PLAN.target}/pretrained.caffemodel",
+    log:
+        f"results/{PLAN.target}/logs/fetch.log",
+    cache: "omit-software"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.fetch"),
+        url=config.get("pretrained", {}).get("url", ""),
+        sha256=config.get("pretrained", {}).get("sha256", ""),
+    shell:
+        "python -m caffetools.fetch --url {params.url:q} --sha256 {params.sha256:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule patch:
+    """Turn the published net and solver into those of one run."""
+    input:
+        net=config["model"]["train_val"],
+        solver=config["model"]["solver"],
+        classes="results/{dataset}/dataset/classes.txt",
+        lmdbs=lmdb_inputs("train", "val"),
+    output:
+        net=f"{RUN}/train_val.prototxt",
+        solver=f"{RUN}/solver.prototxt",
+        deploy=f"{RUN}/deploy.prototxt",
+        changes=f"{RUN}/patch.json",
+    log:
+        "results/{dataset}/logs/patch.{experiment}.{seed}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/patch.{experiment}.{seed}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.patch"),
+        settings=lambda wildcards: as_param(
+            PLAN.settings(wildcards.dataset, wildcards.experiment, int(wildcards.seed))
+        ),
+    shell:
+        "python -m caffetools.patch --net {input.net:q} --solver {input.solver:q}"
+        " --settings {params.settings:q} --data results/{wildcards.dataset}"
+        " --output $(dirname {output.net:q}) 2> {log:q}"
+
+
+rule train:
+    """Train one run, from its last snapshot if it was stopped."""
+    input:
+        net=rules.patch.output.net,
+        solver=rules.patch.output.solver,
+        lmdbs=lmdb_inputs("train", "val"),
+        mean=(
+            "results/{dataset}/mean.binaryproto"
+            if config["model"]["subtract_mean"]
+            else []
+        ),
+        weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        or [],
+    output:
+        weights=f"{RUN}/final.caffemodel",
+        history=f"{RUN}/history.csv",
+    log:
+        "results/{dataset}/logs/train.{experiment}.{seed}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train.{experiment}.{seed}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    threads: config["training"]["threads"]
+    resources:
+        gpu=int(PLAN.uses_gpu),
+    params:
+        code=source_digest("caffetools.train"),
+        # Outside the outputs, which Snakemake deletes when a job fails.
+        snapshots=f"{RUN}/snapshots",
+        options=lambda wildcards, input: [
+            *(["--weights", input.weights] if input.weights else []),
+            *(["--gpu", "0"] if PLAN.uses_gpu else []),
+        ],
+    shell:
+        "python -m caffetools.train --solver {input.solver:q} {params.options:q}"
+        " --snapshots {params.snapshots:q} --output {output.weights:q}"
+        " --history {output.history:q} 2> {log:q}"
+
+
+rule evaluate:
+    """Count the errors of a trained net on the test LMDB."""
+    input:
+        net=rules.patch.output.net,
+        weights=rules.train.output.weights,
+        lmdb=lmdb_inputs("test"),
+        mean=(
+            "results/{dataset}/mean.binaryproto"
+            if config["model"]["subtract_mean"]
+            else []
+        ),
+        classes="results/{dataset}/dataset/classes.txt",
+    output:
+        evaluation=f"{RUN}/evaluation.json",
+        per_class=f"{RUN}/per_class.csv",
+        confusion=f"{RUN}/confusion.csv",
+        predictions=f"{RUN}/predictions.csv",
+    log:
+        "results/{dataset}/logs/evaluate.{experiment}.{seed}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate.{experiment}.{seed}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    threads: config["training"]["threads"]
+    params:
+        code=source_digest("caffetools.evaluate"),
+        lmdb=database_folder,
+    shell:
+        "python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
+        " --lmdb {params.lmdb:q} --classes {input.classes:q}"
+        " --output-dir $(dirname {output.evaluation:q}) 2> {log:q}"
