@@ -79,4 +79,6 @@ def test_final_weights_agree(trainings):
             assert found.shape == expected.shape
             moved = np.linalg.norm(expected - before)
             assert moved > 0
-            assert np.linalg.norm(found - expected) < 5e-3 * moved, name
+            # Weights near 1 that hardly move differ by what single precision can tell apart.
+            resolution = np.finfo(np.float32).eps * np.linalg.norm(expected)
+            assert np.linalg.norm(found - expected) < 5e-3 * moved + resolution, name

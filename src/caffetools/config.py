@@ -30,10 +30,11 @@ def _lines(error: jsonschema.ValidationError) -> Iterator[str]:
         if best is not error:
             yield from _lines(best)
             return
+    schema: Any = error.schema
     if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
         yield f"{place}: {error.message}"
         return
-    known = list(error.schema.get("properties", {}))
+    known = list(schema.get("properties", {}))
     for key in error.instance:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)

@@ -12,7 +12,7 @@ from recaffe.proto.weights import read_blob
 
 
 class Transformer:
-    """``out = (crop(image) - mean) scale``, mirrored at random in TRAIN.
+    """``out = (crop(image) - mean) scale``, with ``mirror`` half of them mirrored, in TEST too.
 
     With ``crop_size``, TRAIN crops at a random place and TEST in the middle. The mean is
     an image (``mean_file``), cropped at the same place, or a value a channel.
@@ -72,7 +72,7 @@ class Transformer:
         """Write the transformed ``image`` ``(C, H, W)`` to ``out``, of the output's shape."""
         rows, columns = self._window(image.shape[1:])
         # Mirrored by writing the columns from right to left.
-        mirrored = self.mirror and self.is_training and bool(self._random.integers(2))
+        mirrored = self.mirror and bool(self._random.integers(2))
         target = out[:, :, ::-1] if mirrored else out
         cropped = image[:, rows, columns]
         if self._mean is None:

@@ -16,8 +16,8 @@ class Accuracy(Layer):
     """The share of items whose label is among the ``top_k`` highest scores.
 
     An item is right if fewer than ``top_k`` other classes score at least as high as its
-    label's: a tie counts against it. A second top gives the share for each class, 0 for a
-    class that no item has. No gradient.
+    label's: a tie counts against it. Where no item counts the share is 0. A second top
+    gives the share for each class, 0 for a class that no item has. No gradient.
 
     Source: ``accuracy_layer.cpp``.
     """
@@ -49,7 +49,7 @@ class Accuracy(Layer):
         if counted is None:
             counted = torch.ones_like(right)
         right = right * counted
-        accuracy = right.sum() / counted.sum()
+        accuracy = right.sum() / counted.sum().clamp(min=1.0)
         if len(self.param.top) == 1:
             return [accuracy]
         classes = scores.shape[self.axis]

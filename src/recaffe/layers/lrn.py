@@ -15,9 +15,8 @@ class LRN(Layer):
     """Each value divided by a power of the squares around it (Krizhevsky et al. 2012).
 
     ACROSS_CHANNELS: ``top = bottom (k + alpha / n sum bottom^2)^-beta``, the sum over the
-    ``n = local_size`` channels around. WITHIN_CHANNEL: the sum over an ``n`` by ``n``
-    square of the same channel, divided by how much of the square lies in the image with
-    its padding of ``(n - 1) / 2``, and with 1 in the place of ``k``.
+    ``n = local_size`` channels around. WITHIN_CHANNEL: ``top = bottom (1 + alpha / n^2 sum
+    bottom^2)^-beta``, the sum over the ``n`` by ``n`` square around, in the same channel.
 
     Source: ``lrn_layer.cpp``.
     """

@@ -92,7 +92,11 @@ class Net:
     # -- building ---------------------------------------------------------------------
 
     def _append(self, layer_param: Any) -> None:
-        layer = make_layer(layer_param, self._phase_of(layer_param))
+        if not layer_param.HasField("phase"):
+            layer_param.phase = self.phase
+        layer = make_layer(layer_param, layer_param.phase)
+        if layer.is_loss and not layer_param.loss_weight:
+            layer_param.loss_weight.extend([1.0] + [0.0] * (len(layer_param.top) - 1))
         bottoms = [self.blobs[name] for name in layer_param.bottom]
         shapes = [blob.shape for blob in bottoms]
         try:
@@ -111,9 +115,6 @@ class Net:
         self._tops.append(tops)
         self._bottom_shapes.append(shapes)
         self._tapes.append(None)
-
-    def _phase_of(self, layer_param: Any) -> int:
-        return layer_param.phase if layer_param.HasField("phase") else self.phase
 
     def _top_blob(self, layer: Layer, index: int, name: str) -> Blob:
         in_place = list(layer.param.bottom[index : index + 1]) == [name]
@@ -306,7 +307,7 @@ def _loss_weights(layer: Layer) -> list[float]:
     tops = len(layer.param.top)
     if given and len(given) != tops:
         raise layer.error(f"loss_weight is given {len(given)} time(s) for {tops} top(s)")
-    return given or [float(layer.is_loss and index == 0) for index in range(tops)]
+    return given or [0.0] * tops
 
 
 def _chosen(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:

@@ -40,7 +40,8 @@ class SGDSolver(Solver):
         return self._history[index] is not None
 
     def _update(self, index: int, blob: Blob, rate: float, scale: float) -> None:
-        weight, gradient = blob.data_tensor, blob.diff_tensor
+        # The fused rule goes through memory, so all three must have one layout.
+        weight, gradient = blob.data_tensor, blob.diff_tensor.contiguous()
         history = self._history[index]
         if history is None:
             history = self._history[index] = torch.zeros_like(weight)

@@ -37,7 +37,7 @@ class Solver(ABC):
         make_net: what makes a net of a NetParameter and a phase; a subclass of Net, say.
 
     Attributes:
-        net, test_nets: the nets; the test nets share the parameters of the first.
+        net, test_nets: the nets; a test net shares the first one's parameters once it is tested.
         iteration: how many updates were made.
 
     Raises:
@@ -97,10 +97,7 @@ class Solver(ABC):
         if state is not None and state.ByteSize():
             level, stages = state.level or level, [*stages, *state.stage]
         origin = source if is_path else "the solver's net"
-        net = self._make_net(param, phase, level=level, stages=stages, origin=origin)
-        if phase == TEST:
-            share_weights(net, self.net)
-        return net
+        return self._make_net(param, phase, level=level, stages=stages, origin=origin)
 
     # -- the loop ---------------------------------------------------------------------
 
@@ -163,6 +160,7 @@ class Solver(ABC):
         scores = []
         for index, net in enumerate(self.test_nets):
             logger.info("Iteration %d, Testing net (#%d)", self.iteration, index)
+            share_weights(net, self.net)
             scores.append(_mean_outputs(net, self.param.test_iter[index]))
             _log_outputs(scores[-1])
         return scores
