@@ -55,6 +55,11 @@ class Plan:
             )
         self._datasets[dataset["name"]] = dataset
 
+    @property
+    def model(self) -> Config:
+        """The published net and solver."""
+        return self._config["model"]
+
     # -- data sets --------------------------------------------------------------------
 
     @property
@@ -94,19 +99,24 @@ class Plan:
 
     def settings(self, dataset: str, experiment: str, seed: int) -> dict[str, Any]:
         """The settings for ``caffetools.patch`` of one run."""
-        row, model = self.experiment(dataset, experiment), self._config["model"]
-        head = model["head"]
+        row = self.experiment(dataset, experiment)
+        head = self.model["head"]
         lmdb = f"results/{dataset}/lmdb"
         settings = {
             "head": head,
             "new_head": row.get("new_head") or f"{head}_{dataset}",
             "train_source": f"{lmdb}/train",
             "val_source": f"{lmdb}/val",
-            "mean_file": f"results/{dataset}/mean.binaryproto" if model["subtract_mean"] else None,
+            "mean_file": f"results/{dataset}/mean.binaryproto"
+            if self.model["subtract_mean"]
+            else None,
             "solver": {**row["solver"], "random_seed": seed, "solver_mode": self._solver_mode},
         }
         settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
         return settings
+
+    def _mean_file(self, dataset: str) -> Optional[str]:
+        return f"results/{dataset}/mean.binaryproto" if self.model["subtract_mean"] else None
 
     @property
     def _solver_mode(self) -> str:
