@@ -1,12 +1,12 @@
-# make install  the virtual environment, with the pinned dependencies and the project
 # make run      the pipeline on its default configuration
 # make test     the tests that need nothing but the clone
+# Both first do `make install`: the virtual environment, the pinned dependencies, the project.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
 
-.PHONY: install run test check lint proto lock oracle test-all bench clean
+.PHONY: install run test check oracle test-all bench rates proto lock clean
 
 install: $(VENV)/.installed
 
@@ -23,25 +23,28 @@ test: install
 	$(BIN)/pytest -m "not oracle and not slow"
 
 # What .ci/run checks beside the tests.
-check: install lint
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-
-lint: install
+check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-
-test-all: install
-	$(BIN)/pytest
 
 # BVLC's own build of Caffe 1.0, from Debian 11's packages; needs root and debootstrap.
 oracle: install
 	$(BIN)/python tests/bvlc.py build
 
+test-all: install
+	$(BIN)/pytest
+
+# A training step against BVLC's build and a bare PyTorch loop, in one run.
 bench: install
 	$(BIN)/python benchmarks/training_step.py
+
+# Each experiment's own best learning rate; after make run.
+rates: install
+	$(BIN)/python benchmarks/learning_rates.py
 
 proto: install
 	cd src/recaffe/proto && ../../../$(BIN)/python -m grpc_tools.protoc \
@@ -49,11 +52,11 @@ proto: install
 
 # Resolve the dependencies afresh. torch is named with its version, since a bare
 # "torch" resolves to a CUDA build of several gigabytes on a machine without a GPU.
-lock:
+lock: install
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --no-emit-index-url \
 	  --no-emit-find-links --no-header --allow-unsafe \
 	  --output-file requirements.lock pyproject.toml requirements.in
-	sed -i "s/^\\(torch==[0-9.]*\\)+cpu/\\1/" requirements.lock
+	sed -i "s/^\(torch==[0-9.]*\)+cpu/\1/" requirements.lock
 
 clean:
 	rm -rf results .snakemake

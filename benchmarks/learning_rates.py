@@ -25,7 +25,8 @@ from caffetools.history import History, read_history
 from caffetools.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = (10, 20, 40, 80, 160)
+RATES = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
+SHOWN = (10, 20, 40, 80, 120)
 
 
 def train(plan: Plan, experiment: str, seed: int, rate: float, folder: Path) -> History:
@@ -61,8 +62,7 @@ def row(histories: list[History]) -> tuple[float, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rates", type=float, nargs="+",
-                        default=[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05])  # fmt: skip
+    parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--experiments", nargs="+")
     parser.add_argument("--jobs", type=int, default=2)

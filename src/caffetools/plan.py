@@ -7,10 +7,12 @@ be tested without Snakemake. ``config/README.md`` describes the configuration.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Optional
 
 from caffetools.cli import ToolError
 
+SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
 _PER_EXPERIMENT = ("freeze", "head_lr_mult", "batch_size")
@@ -79,6 +81,27 @@ class Plan:
         """The folder with one sub-folder a class that the data set is made of."""
         return f"results/{name}/images" if self.is_built_in(name) else self.dataset(name)["source"]
 
+    def example_options(self, name: str) -> list[str]:
+        """What ``caffetools.examples`` is told to write a built-in data set."""
+        source = self.dataset(name)["source"]
+        if source == "letters":
+            return [source, "--per-class", str(self.dataset(name)["per_class"])]
+        return [source]
+
+    def split_options(self, name: str) -> list[str]:
+        """What ``caffetools.dataset`` is told of the split."""
+        split = self.dataset(name)["split"]
+        return _options({key: split[key] for key in (*SPLITS, "seed")})
+
+    def image_options(self, name: str, split: str) -> list[str]:
+        """What ``caffetools.lmdb convert`` is told of the images of one split."""
+        image = self.dataset(name)["image"]
+        options = _options({key: image[key] for key in ("width", "height")})
+        options += ["--gray"] if image["gray"] else []
+        # Training needs its classes mixed; the order of a test does not matter.
+        seed = str(self.dataset(name)["split"]["seed"])
+        return options + (["--shuffle", "--seed", seed] if split == "train" else [])
+
     # -- experiments ------------------------------------------------------------------
 
     @property
@@ -134,6 +157,18 @@ class Plan:
         if self.source is not None:
             return f"{run_folder(self.source, SOURCE_EXPERIMENT, self.seeds[0])}/final.caffemodel"
         return f"results/{self.target}/pretrained.caffemodel"
+
+    def labelled_runs(self, file: str = "") -> list[str]:
+        """Every run on the target as ``EXPERIMENT:SEED:PATH``: its folder, or a file in it."""
+        return [
+            f"{experiment}:{seed}:{Path(run_folder(self.target, experiment, seed), file)}"
+            for experiment in self.experiments
+            for seed in self.seeds
+        ]
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
 def run_folder(dataset: str, experiment: str, seed: int) -> str:

@@ -13,7 +13,9 @@ from caffetools.digest import folder_digest, source_digest
 from caffetools.plan import Plan, run_folder
 
 # Rules say `python`: the one that runs Snakemake, also where no environment is activated.
-os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
 
 
 def checked_plan(schema):
@@ -52,3 +54,21 @@ def lmdb_inputs(*splits):
 def database_folder(wildcards, input):
     """The folder of the one LMDB among a rule's inputs."""
     return os.path.dirname(input.lmdb[1])
+
+
+def listing(dataset):
+    """Changes when an image of a user's folder is added, removed or replaced."""
+    folder = Path(PLAN.folder(dataset))
+    if PLAN.is_built_in(dataset) or not folder.is_dir():
+        return ""
+    return folder_digest(folder)
+
+
+def runs(pattern, experiments=None):
+    """``pattern`` for every run of the experiments on the target data set."""
+    return expand(
+        pattern,
+        dataset=PLAN.target,
+        experiment=experiments or PLAN.experiments,
+        seed=PLAN.seeds,
+    )

@@ -13,16 +13,9 @@ rule example_images:
         "../../envs/recaffe.yaml"
     params:
         code=source_digest("caffetools.examples"),
-        options=lambda wildcards: example_options(wildcards.dataset),
+        options=lambda wildcards: PLAN.example_options(wildcards.dataset),
     shell:
         "python -m caffetools.examples {params.options:q} --output {output:q} 2> {log:q}"
-
-
-def example_options(dataset):
-    source = PLAN.dataset(dataset)["source"]
-    if source == "letters":
-        return [source, "--per-class", str(PLAN.dataset(dataset)["per_class"])]
-    return [source]
 
 
 rule dataset:
@@ -50,27 +43,10 @@ rule dataset:
         code=source_digest("caffetools.dataset"),
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
         listing=lambda wildcards: listing(wildcards.dataset),
-        options=lambda wildcards: split_options(wildcards.dataset),
+        options=lambda wildcards: PLAN.split_options(wildcards.dataset),
     shell:
         "python -m caffetools.dataset --source {params.folder:q} {params.options:q}"
         " --output $(dirname {output.summary:q}) 2> {log:q}"
-
-
-def listing(dataset):
-    """Changes when an image of a user's folder is added, removed or replaced."""
-    folder = Path(PLAN.folder(dataset))
-    if PLAN.is_built_in(dataset) or not folder.is_dir():
-        return ""
-    return folder_digest(folder)
-
-
-def split_options(dataset):
-    split = PLAN.dataset(dataset)["split"]
-    return [
-        word
-        for key in ("train", "val", "test", "seed")
-        for word in (f"--{key}", str(split[key]))
-    ]
 
 
 rule lmdb:
@@ -90,19 +66,10 @@ rule lmdb:
     params:
         code=source_digest("caffetools.lmdb"),
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
-        options=lambda wildcards: image_options(wildcards.dataset, wildcards.split),
+        options=lambda wildcards: PLAN.image_options(wildcards.dataset, wildcards.split),
     shell:
         "python -m caffetools.lmdb convert --list {input.list:q} --root {params.folder:q}"
         " {params.options:q} --output $(dirname {output.database:q}) 2> {log:q}"
-
-
-def image_options(dataset, split):
-    image = PLAN.dataset(dataset)["image"]
-    options = ["--width", str(image["width"]), "--height", str(image["height"])]
-    options += ["--gray"] if image["gray"] else []
-    # Training needs its classes mixed; the order of a test does not matter.
-    seed = PLAN.dataset(dataset)["split"]["seed"]
-    return options + (["--shuffle", "--seed", str(seed)] if split == "train" else [])
 
 
 rule mean:

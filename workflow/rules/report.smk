@@ -4,25 +4,6 @@ FIRST_SEED = PLAN.seeds[0]
 FIGURES = ("curves", "kernels", "confusion", "samples")
 
 
-def runs(pattern, experiments=None):
-    """``pattern`` for every run of the experiments on the target data set."""
-    return expand(
-        pattern,
-        dataset=PLAN.target,
-        experiment=experiments or PLAN.experiments,
-        seed=PLAN.seeds,
-    )
-
-
-def labelled_runs(suffix=""):
-    """Every run as EXPERIMENT:SEED:PATH, the form that commands over several runs take."""
-    return [
-        f"{experiment}:{seed}:{run_folder(PLAN.target, experiment, seed)}{suffix}"
-        for experiment in PLAN.experiments
-        for seed in PLAN.seeds
-    ]
-
-
 rule curves:
     """Loss, error and learning rate by iteration, of the first seed."""
     input:
@@ -145,7 +126,7 @@ rule comparison:
         "../../envs/recaffe.yaml"
     params:
         code=source_digest("caffetools.plots.comparison"),
-        runs=labelled_runs("/history.csv"),
+        runs=PLAN.labelled_runs("history.csv"),
     shell:
         "python -m caffetools.plots.comparison --run {params.runs:q} --output {output:q} 2> {log:q}"
 
@@ -182,7 +163,7 @@ rule report_page:
         code=source_digest("caffetools.report"),
         title=config["report"]["title"],
         accuracies=config["report"]["accuracies"],
-        runs=labelled_runs(),
+        runs=PLAN.labelled_runs(),
         figures=[
             f"{experiment}:{'all' if figure == 'confusion' else FIRST_SEED}:{figure}:"
             f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
