@@ -372,3 +372,51 @@ def test_bvlc_writes_the_same_bytes_and_builds_the_nets(
     assert seen["train"][head][0] == classes
     assert seen["test"][head] == [1, classes]
     assert "accuracy" in seen["test"]
+
+
+# --- what the data set tells --------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "classes.txt").write_text("a\nb\nc\n")
+    (tmp_path / "lmdb").mkdir()
+    for split, entries in (("train", 30), ("val", 17)):
+        manifest = {"entries": entries, "channels": 3, "height": 5, "width": 7}
+        (tmp_path / "lmdb" / f"{split}.json").write_text(json.dumps(manifest))
+    return tmp_path
+
+
+def solver_of(text: str = "test_iter: 100 test_interval: 10") -> Any:
+    return text_format.Parse(text, caffe_pb2.SolverParameter())
+
+
+def test_data_tells_what_settings_leave_out(data: Path) -> None:
+    completed = patch.with_data({"head": "fc"}, net_of(), solver_of(), data)
+    assert completed["classes"] == 3
+    assert completed["input_shape"] == [3, 5, 7]
+    # 17 entries in batches of 8, as the net has them: three batches hold each once.
+    assert completed["solver"]["test_iter"] == 3
+
+
+def test_settings_go_before_what_data_tells(data: Path) -> None:
+    settings = {
+        "head": "fc",
+        "classes": 9,
+        "input_shape": [1, 2, 2],
+        "batch_size": {"val": 17},
+        "solver": {"base_lr": 1},
+    }
+    completed = patch.with_data(settings, net_of(), solver_of(), data)
+    assert completed["classes"] == 9
+    assert completed["input_shape"] == [1, 2, 2]
+    assert completed["solver"] == {"base_lr": 1, "test_iter": 1}
+    told = patch.with_data({"solver": {"test_iter": 5}}, net_of(), solver_of(), data)
+    assert told["solver"]["test_iter"] == 5
+
+
+def test_a_net_that_keeps_its_head_and_never_tests_needs_neither(data: Path) -> None:
+    completed = patch.with_data({}, net_of(), solver_of(""), data)
+    assert "classes" not in completed
+    assert "test_iter" not in completed["solver"]

@@ -1,0 +1,51 @@
+"""How a command ends: with a sentence on a user's mistake, with a traceback on ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    script = textwrap.dedent(
+        """
+        import sys
+        from caffetools import cli
+
+        def main(arguments):
+            {body}
+
+        cli.run(main)
+        """
+    ).format(body=body)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise cli.ToolError('the head is missing')", "the head is missing"),
+        ("open('/nowhere/at/all')", "No such file or directory"),
+        ("import caffe; raise caffe.CaffeError('no such blob')", "no such blob"),
+    ],
+)
+def test_a_users_mistake_is_one_line(body, message):
+    done = run(body)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_our_mistake_keeps_its_traceback():
+    done = run("raise KeyError('x')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("body", "status"), [("return None", 0), ("return 143", 143)])
+def test_status(body, status):
+    assert run(body).returncode == status

@@ -1,0 +1,74 @@
+"""The documents' examples: configurations are valid, Python runs, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from caffetools.config import check_config
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("config/*.md"), *ROOT.glob("docs/**/*.md")]
+)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+YAML = [(path, text) for path in DOCUMENTS for text in blocks(path, "yaml")]
+PYTHON = [(path, text) for path in DOCUMENTS for text in blocks(path, "python")]
+
+
+def test_there_are_examples():
+    assert len(YAML) >= 4
+    assert PYTHON
+
+
+@pytest.mark.parametrize(("document", "text"), YAML, ids=lambda value: str(value)[:30])
+def test_configurations_are_valid(document, text):
+    default = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    check_config({**default, **yaml.safe_load(text)}, SCHEMA)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "text"), PYTHON, ids=lambda value: str(value)[:30])
+def test_python_runs_on_the_default_results(document, text):
+    if not (ROOT / "results" / "digits" / "report.html").exists():
+        pytest.skip("the examples are about the results of `make run`")
+    subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_lead_to_files(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+def test_every_key_is_explained():
+    """Each property of the schema stands in config/README.md."""
+    explained = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+    def keys(node):
+        if isinstance(node, dict):
+            for name, value in (node.get("properties") or {}).items():
+                yield name
+                yield from keys(value)
+            for name, value in node.items():
+                if name != "properties":
+                    yield from keys(value)
+
+    missing = {key for key in keys(schema) if not re.search(rf"\b{key}\b", explained)}
+    assert not missing
