@@ -17,19 +17,20 @@ def check_config(config: Mapping[str, Any], schema_file: Path) -> None:
     """Raise a ToolError that names every place where ``config`` is not as the schema says."""
     schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    found = [line for error in sorted(errors, key=str) for line in _lines(error)]
+    found = [line for error in sorted(errors, key=_rank) for line in _lines(error)]
     if found:
         raise ToolError("the configuration is not as its schema says:\n  " + "\n  ".join(found))
 
 
+def _rank(error: jsonschema.ValidationError) -> tuple[list[str], str]:
+    return list(map(str, error.absolute_path)), error.message
+
+
 def _lines(error: jsonschema.ValidationError) -> Iterator[str]:
     place = ".".join(map(str, error.absolute_path)) or "top level"
-    if error.context:
-        # Of several allowed forms, the one that comes nearest tells most.
-        best = jsonschema.exceptions.best_match([error])
-        if best is not error:
-            yield from _lines(best)
-            return
+    if error.validator in ("anyOf", "oneOf"):
+        yield f"{place}: {_forms(error)}"
+        return
     schema: Any = error.schema
     if error.validator != "additionalProperties" or not isinstance(error.instance, Mapping):
         yield f"{place}: {error.message}"
@@ -40,3 +41,13 @@ def _lines(error: jsonschema.ValidationError) -> Iterator[str]:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
             yield f"{place}: unknown key '{key}'; {hint}"
+
+
+def _forms(error: jsonschema.ValidationError) -> str:
+    """Of several allowed forms, what their description says beside what was found."""
+    given: Any = error.instance
+    found = repr(given)
+    if isinstance(given, Mapping):
+        found = f"the keys {', '.join(map(str, given))}" if given else "no key"
+    schema: Any = error.schema
+    return f"found {found}; expected {schema['description']}"

@@ -1,0 +1,153 @@
+"""A workflow of a minute: a user's own folder of small images, LeNet, six iterations."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import yaml
+from recipes import REPOSITORY, learnable_images
+
+CLASSES = ("high", "low", "middle")
+SOLVER = {"base_lr": 0.01, "max_iter": 6, "test_interval": 3, "snapshot": 4}
+IMAGE = {"width": 28, "height": 28, "gray": True}
+CONFIG: dict[str, Any] = {
+    "dataset": {
+        "name": "bars",
+        "source": "photos",
+        "split": {"train": 5, "val": 3, "test": "rest", "seed": 0},
+        "image": IMAGE,
+    },
+    "pretrained": {
+        "train_on": {
+            "dataset": {
+                "name": "letters",
+                "source": "letters",
+                "per_class": 8,
+                "split": {"train": 0.5, "val": 0.25, "test": "rest", "seed": 0},
+                "image": IMAGE,
+            },
+            "batch_size": {"train": 26, "val": 52},
+            "solver": SOLVER,
+        }
+    },
+    "model": {
+        "train_val": "config/models/lenet/train_val.prototxt",
+        "solver": "config/models/lenet/solver.prototxt",
+        "head": "ip2",
+    },
+    "experiments": {
+        "tuned": {"head_lr_mult": 10, "batch_size": {"train": 5, "val": 9}, "solver": SOLVER},
+        "scratch": {
+            "pretrained": False,
+            "batch_size": {"train": 5, "val": 9},
+            "solver": SOLVER,
+        },
+    },
+    "seeds": [0, 1],
+    "report": {"accuracies": [0.5]},
+}
+
+
+def fresh(config: Any) -> Any:
+    """A copy none of whose parts is in it twice, so that each can be changed alone."""
+    return json.loads(json.dumps(config))
+
+
+@dataclass
+class Miniature:
+    """A working folder with the workflow, a configuration and images of its own.
+
+    ``packages`` is where the project's Python packages are taken from.
+    """
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=lambda: fresh(CONFIG))
+    packages: Path = REPOSITORY / "src"
+
+    def __post_init__(self) -> None:
+        for name in ("Snakefile", "workflow", "profiles", "envs"):
+            if not (self.folder / name).exists():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / name).symlink_to(REPOSITORY / name)
+        if not (self.folder / "config").exists():
+            shutil.copytree(REPOSITORY / "config" / "models", self.folder / "config" / "models")
+            write_photos(self.folder / "photos")
+
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here under the configuration as it is now."""
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        (self.folder / "config" / "config.yaml").write_text(text)
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *options],
+            cwd=self.folder,
+            env={**os.environ, **self._environment()},
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+
+    def _environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(self.packages), "OMP_NUM_THREADS": "1"}
+
+    def run(self, *options: str) -> str:
+        """Run Snakemake, which must succeed; return what it said."""
+        done = self.snakemake(*options)
+        assert done.returncode == 0, done.stderr[-6000:]
+        return done.stderr
+
+    def planned(self) -> dict[str, set[str]]:
+        """What would run now: rule by rule, the first output of each job, without `results/`."""
+        done = self.snakemake("--dry-run")
+        assert done.returncode == 0, done.stderr[-6000:]
+        jobs: dict[str, set[str]] = {}
+        rule = ""
+        for line in (done.stdout + done.stderr).splitlines():
+            name, _, rest = line.strip().partition(" ")
+            if name in ("rule", "localrule") and rest.endswith(":"):
+                rule = rest[:-1]
+            elif name == "output:" and rule:
+                first = rest.split(", ")[0]
+                jobs.setdefault(rule, set()).add(first.removeprefix("results/"))
+        return jobs
+
+    def copy(self, folder: Path) -> Miniature:
+        """The same in another folder, results and all."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Miniature(folder, fresh(self.config), self.packages)
+
+    def with_code(self, module: str, addition: str) -> None:
+        """From now on use a copy of the packages with ``addition`` at the end of ``module``."""
+        target = self.folder / "packages"
+        if self.packages != target:
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(self.packages, target, ignore=ignored)
+            self.packages = target
+        with (target / module).open("a", encoding="utf-8") as stream:
+            stream.write(addition)
+
+    def path(self, name: str) -> Path:
+        """A result of the data set."""
+        return self.folder / "results" / self.config["dataset"]["name"] / name
+
+    def log(self, name: str) -> str:
+        """A job's log."""
+        return self.path(f"logs/{name}.log").read_text(encoding="utf-8")
+
+
+def write_photos(folder: Path, classes: Iterable[str] = CLASSES, each: int = 12) -> None:
+    """``each`` images of 12 by 12 a class, in class folders."""
+    names = list(classes)
+    images, labels = learnable_images(each * len(names), len(names), (1, 12, 12))
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / names[label] / f"{index:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), image[0])

@@ -1,0 +1,165 @@
+"""The configuration's schema, and what its mistakes are told."""
+
+from __future__ import annotations
+
+import jsonschema
+import pytest
+import yaml
+from miniature import CONFIG, fresh
+from recipes import REPOSITORY
+from snakemake.utils import validate
+
+from caffetools.cli import ToolError
+from caffetools.config import check_config
+
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def changed(path: str, value: object) -> dict:
+    """The miniature's configuration with ``value`` at the dotted ``path``."""
+    config = fresh(CONFIG)
+    *folders, last = path.split(".")
+    place = config
+    for name in folders:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return config
+
+
+def complaints(config: object) -> list[str]:
+    """The lines below the heading of what the configuration is told, without indents."""
+    with pytest.raises(ToolError) as caught:
+        check_config(config, SCHEMA)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(yaml.safe_load(SCHEMA.read_text()))
+
+
+def test_the_shipped_and_the_miniature_configuration_are_valid():
+    check_config(yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()), SCHEMA)
+    check_config(CONFIG, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        ("experimentss", "top level: unknown key 'experimentss'; did you mean 'experiments'?"),
+        ("dataset.sorce", "dataset: unknown key 'sorce'; did you mean 'source'?"),
+        ("dataset.split.trian", "dataset.split: unknown key 'trian'; did you mean 'train'?"),
+        ("dataset.image.grey", "dataset.image: unknown key 'grey'; did you mean 'gray'?"),
+        ("model.heads", "model: unknown key 'heads'; did you mean 'head'?"),
+        (
+            "experiments.tuned.head_lr_mul",
+            "experiments.tuned: unknown key 'head_lr_mul'; did you mean 'head_lr_mult'?",
+        ),
+        (
+            "experiments.tuned.batch_size.trane",
+            "experiments.tuned.batch_size: unknown key 'trane'; did you mean 'train'?",
+        ),
+        (
+            "pretrained.train_on.solvers",
+            "pretrained.train_on: unknown key 'solvers'; did you mean 'solver'?",
+        ),
+        ("training.thread", "training: unknown key 'thread'; did you mean 'threads'?"),
+        ("report.titel", "report: unknown key 'titel'; did you mean 'title'?"),
+    ],
+)
+def test_a_misspelt_key_is_told_the_right_one(path, suggestion):
+    assert complaints(changed(path, 1)) == [suggestion]
+
+
+def test_a_key_like_no_other_is_told_all_there_are():
+    assert complaints(changed("training.xyz", 1)) == [
+        "training: unknown key 'xyz'; known: threads, gpu"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("seeds", [], ("seeds", "non-empty")),
+        ("seeds", [1, 1], ("seeds", "non-unique")),
+        ("seeds", ["1"], ("seeds.0", "'1' is not of type 'integer'")),
+        ("dataset.name", "a b", ("dataset.name", "'a b'")),
+        ("dataset.split.train", -1, ("dataset.split.train", "-1")),
+        ("dataset.split.train", "all", ("dataset.split.train", "'all'", "rest")),
+        ("dataset.image.width", "28", ("dataset.image.width", "'28' is not of type 'integer'")),
+        ("experiments", {}, ("experiments", "non-empty")),
+        ("experiments.a/b", {}, ("experiments", "'a/b'")),
+        ("experiments.tuned.freeze", "conv1", ("experiments.tuned.freeze", "'array'")),
+        ("experiments.tuned.head_lr_mult", -1, ("experiments.tuned.head_lr_mult", "-1")),
+        ("experiments.tuned.solver.base_lr", {}, ("experiments.tuned.solver.base_lr",)),
+        ("experiments.tuned.pretrained", "no", ("experiments.tuned.pretrained", "'boolean'")),
+        ("experiments.tuned", None, ("experiments.tuned", "None is not of type 'object'")),
+        ("training.threads", 0, ("training.threads", "minimum of 1")),
+        ("report.accuracies", [50], ("report.accuracies.0", "maximum of 1")),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_its_place(path, value, parts):
+    (line,) = complaints(changed(path, value))
+    place, _, said = line.partition(": ")
+    assert place == parts[0]
+    for part in parts[1:]:
+        assert part in said
+
+
+def test_every_mistake_is_named():
+    config = changed("training.threads", 0)
+    config["seeds"] = []
+    assert [line.split(":")[0] for line in complaints(config)] == ["seeds", "training.threads"]
+
+
+@pytest.mark.parametrize("key", ["dataset", "model", "experiments"])
+def test_what_cannot_be_left_out_is_named(key):
+    config = fresh(CONFIG)
+    del config[key]
+    assert complaints(config) == [f"top level: '{key}' is a required property"]
+
+
+def test_an_empty_configuration_is_told_what_it_needs():
+    assert len(complaints({})) == 3
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "expected"),
+    [
+        ({"url": "w.caffemodel"}, "pretrained: found the keys url; expected either url and sha256"),
+        (
+            {"url": "w.caffemodel", "sha265": "0" * 64},
+            "pretrained: unknown key 'sha265'; did you mean 'sha256'?",
+        ),
+        ({"trainon": {}}, "pretrained: unknown key 'trainon'; did you mean 'train_on'?"),
+        ({}, "pretrained: found no key; expected either url and sha256"),
+        (
+            {**CONFIG["pretrained"], "url": "w.caffemodel", "sha256": "0" * 64},
+            "pretrained: found the keys train_on, url, sha256; expected either url and sha256",
+        ),
+    ],
+)
+def test_pretrained_weights_come_from_one_place(pretrained, expected):
+    lines = complaints(changed("pretrained", pretrained))
+    assert any(line.startswith(expected) for line in lines), lines
+
+
+def test_defaults_are_filled_in():
+    config = {
+        "dataset": {"name": "mine", "source": "photos"},
+        "model": {"train_val": "n", "solver": "s", "head": "h"},
+        "experiments": {"one": {}},
+    }
+    check_config(config, SCHEMA)
+    validate(config, str(SCHEMA))
+    assert config["seeds"] == [0]
+    assert config["dataset"]["split"] == {"train": 0.7, "val": 0.1, "test": "rest", "seed": 0}
+    assert config["dataset"]["image"] == {"width": 256, "height": 256, "gray": False}
+    assert config["model"]["subtract_mean"] is False
+    assert config["experiments"]["one"] == {
+        "pretrained": True,
+        "head_lr_mult": 1,
+        "freeze": [],
+        "solver": {},
+    }
+    assert config["training"] == {"threads": 1, "gpu": False}
+    assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]

@@ -1,0 +1,127 @@
+"""What a configuration asks for, run by run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from miniature import CONFIG, SOLVER, fresh
+from recipes import REPOSITORY
+from snakemake.utils import validate
+
+from caffetools.cli import ToolError
+from caffetools.plan import Plan, run_folder
+
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+FETCHED = {"url": "w.caffemodel", "sha256": "0" * 64}
+
+
+def plan_of(**changes: Any) -> Plan:
+    """The plan of the miniature with other top-level parts (None removes one)."""
+    config = {**fresh(CONFIG), **changes}
+    config = {key: value for key, value in config.items() if value is not None}
+    validate(config, str(SCHEMA))
+    return Plan(config)
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    return {**CONFIG["model"], **changes}
+
+
+def test_data_sets_are_the_target_and_the_source():
+    plan = plan_of()
+    assert (plan.target, plan.source, plan.datasets) == ("bars", "letters", ["bars", "letters"])
+    assert plan.dataset("letters")["per_class"] == 8
+    assert plan_of(pretrained=FETCHED).datasets == ["bars"]
+
+
+def test_images_are_in_the_users_folder_or_made():
+    plan = plan_of()
+    assert not plan.is_built_in("bars")
+    assert plan.folder("bars") == "photos"
+    assert plan.is_built_in("letters")
+    assert plan.folder("letters") == "results/letters/images"
+
+
+def test_experiments_and_seeds_keep_their_order():
+    plan = plan_of(experiments={"z": {}, "a": {}}, seeds=[7, 3])
+    assert plan.experiments == ["z", "a"]
+    assert plan.seeds == [7, 3]
+
+
+def test_settings_of_a_run():
+    assert plan_of().settings("bars", "tuned", 1) == {
+        "head": "ip2",
+        "new_head": "ip2_bars",
+        "head_lr_mult": 10,
+        "freeze": [],
+        "train_source": "results/bars/lmdb/train",
+        "val_source": "results/bars/lmdb/val",
+        "mean_file": None,
+        "batch_size": {"train": 5, "val": 9},
+        "solver": {**SOLVER, "random_seed": 1, "solver_mode": "CPU"},
+    }
+
+
+def test_settings_of_pretraining():
+    settings = plan_of().settings("letters", "source", 0)
+    assert settings["new_head"] == "ip2_letters"
+    assert settings["train_source"] == "results/letters/lmdb/train"
+    assert settings["batch_size"] == {"train": 26, "val": 52}
+    assert settings["head_lr_mult"] == 1
+    assert "freeze" not in settings
+
+
+def test_an_experiment_may_leave_everything_out():
+    settings = plan_of(experiments={"plain": {}}).settings("bars", "plain", 0)
+    assert settings["solver"] == {"random_seed": 0, "solver_mode": "CPU"}
+    assert settings["head_lr_mult"] == 1
+    assert "batch_size" not in settings
+
+
+def test_the_seed_of_a_run_stands_above_the_solvers():
+    plan = plan_of(experiments={"one": {"solver": {"random_seed": 5}}})
+    assert plan.settings("bars", "one", 2)["solver"]["random_seed"] == 2
+
+
+def test_settings_follow_the_model_and_the_device():
+    plan = plan_of(
+        model=model(subtract_mean=True),
+        training={"gpu": True},
+        experiments={"one": {"new_head": "mine", "freeze": ["conv*"]}},
+    )
+    settings = plan.settings("bars", "one", 0)
+    assert settings["mean_file"] == "results/bars/mean.binaryproto"
+    assert settings["solver"]["solver_mode"] == "GPU"
+    assert settings["new_head"] == "mine"
+    assert settings["freeze"] == ["conv*"]
+    assert plan.uses_gpu
+
+
+def test_weights_come_from_pretraining_by_the_first_seed():
+    plan = plan_of(seeds=[3, 4])
+    assert run_folder("bars", "tuned", 4) == "results/bars/experiments/tuned/seed4"
+    expected = "results/letters/experiments/source/seed3/final.caffemodel"
+    assert plan.weights("bars", "tuned") == expected
+    assert plan.weights("bars", "scratch") is None
+    assert plan.weights("letters", "source") is None
+
+
+def test_weights_may_be_fetched():
+    plan = plan_of(pretrained=FETCHED)
+    assert plan.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+    assert plan.weights("bars", "scratch") is None
+    assert plan.source is None
+
+
+def test_without_weights_every_experiment_must_say_so():
+    with pytest.raises(ToolError, match="experiment 'tuned' starts from pretrained weights"):
+        plan_of(pretrained=None)
+    only_scratch = {"scratch": {"pretrained": False}}
+    assert plan_of(pretrained=None, experiments=only_scratch).weights("bars", "scratch") is None
+
+
+def test_two_data_sets_of_one_name_are_refused():
+    dataset = {**CONFIG["dataset"], "name": "letters"}
+    with pytest.raises(ToolError, match="both named 'letters'"):
+        plan_of(dataset=dataset)
