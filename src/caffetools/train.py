@@ -1,7 +1,7 @@
 """Trains a net as ``caffe train -solver S -weights W`` does, and keeps a history.
 
 The training goes on where it was stopped: from the newest whole snapshot in the folder
-given, if it was written under the same solver, net and weights. On SIGTERM and SIGINT it
+given, if it was written under the same solver, net, weights, data and code. On SIGTERM and SIGINT it
 takes a snapshot and ends. ``history.csv`` is described in :mod:`caffetools.history`; its
 test columns come from the solver's first test net, every ``test_interval`` iterations and
 at the end.
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from caffetools import prototxt, snapshots
 from caffetools.cli import ToolError, run
+from caffetools.digest import source_digest
 from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
 from caffetools.metrics import count_errors
@@ -163,16 +164,21 @@ def _loss(net: Any) -> float:
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
-    """What a training's result follows from: solver, net and initial weights.
+    """What a training's result follows from: solver, net, initial weights, data and code.
 
     The data are told by their LMDBs' manifests, where there are some beside them.
     """
-    solver = prototxt.read_solver(solver_file)
-    net = Path(solver.net)
-    sources = (Path(layer.data_param.source) for layer in prototxt.read_net(net).layer)
-    manifests = {source.with_name(f"{source.name}.json") for source in sources if source.name}
-    files = [solver_file, net, *([weights] if weights else []), *sorted(manifests)]
+    net_file = Path(prototxt.read_solver(solver_file).net)
+    layers = prototxt.read_net(net_file).layer
+    sources = sorted({layer.data_param.source for layer in layers} - {""})
+    files = [
+        *(solver_file, net_file),
+        *([weights] if weights else []),
+        *(Path(f"{source}.json") for source in sources),
+        *(Path(layer.transform_param.mean_file) for layer in layers),
+    ]
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
+    parts.append(source_digest("caffetools.train"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
