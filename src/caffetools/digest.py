@@ -49,8 +49,17 @@ def _reached(module: str) -> dict[str, Path]:
         found = dict(_files_of(name))
         files.update(found)
         for path in found.values():
-            waiting |= _imports(path) - seen
+            waiting |= _imports(path)
+        waiting = (waiting | _own_packages(name)) - seen
     return files
+
+
+def _own_packages(module: str) -> set[str]:
+    """The packages around a command's module, which Python runs before it."""
+    parents = module.split(".")[:-1]
+    if not parents or parents[0] != _OWN:
+        return set()
+    return {".".join(parents[:end]) for end in range(1, len(parents) + 1)}
 
 
 def _files_of(module: str) -> Iterator[tuple[str, Path]]:
@@ -115,7 +124,8 @@ def folder_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        status = path.stat()
+        # A link that leads nowhere counts as itself; the command that reads images names it.
+        status = path.stat() if path.exists() else path.lstat()
         digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0".encode())
         if path.is_file():
             digest.update(f"{status.st_mtime_ns}\0".encode())
