@@ -1,10 +1,10 @@
 """Trains a net as ``caffe train -solver S -weights W`` does, and keeps a history.
 
 The training goes on where it was stopped: from the newest whole snapshot in the folder
-given, if it was written under the same solver, net, weights, data and code. On SIGTERM and SIGINT it
-takes a snapshot and ends. ``history.csv`` is described in :mod:`caffetools.history`; its
-test columns come from the solver's first test net, every ``test_interval`` iterations and
-at the end.
+given, if it was written under the same solver, net, weights, data and code. On SIGTERM
+and SIGINT it takes a snapshot and ends. ``history.csv`` is described in
+:mod:`caffetools.history`; its test columns come from the solver's first test net, every
+``test_interval`` iterations and at the end.
 """
 
 from __future__ import annotations
