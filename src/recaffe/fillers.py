@@ -65,12 +65,18 @@ def constant(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None
 @filler("uniform")
 def uniform(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
     """Uniform on ``[min, max)``."""
+    if parameter.min > parameter.max:
+        raise LayerError(
+            f"the uniform filler needs min <= max, found {parameter.min:g} and {parameter.max:g}"
+        )
     tensor.uniform_(parameter.min, parameter.max, generator=generator)
 
 
 @filler("gaussian")
 def gaussian(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
     """Normal with ``mean`` and ``std``; with ``sparse``, about that many non-zero a unit."""
+    if parameter.std < 0:
+        raise LayerError(f"the gaussian filler needs std >= 0, found {parameter.std:g}")
     tensor.normal_(parameter.mean, parameter.std, generator=generator)
     if parameter.sparse >= 0:
         probability = min(1.0, parameter.sparse / tensor.shape[0])
@@ -103,7 +109,7 @@ def bilinear(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None
     """The kernel of bilinear interpolation, for upsampling by deconvolution.
 
     ``w[y, x] = (1 - |x / f - c|) (1 - |y / f - c|)`` with ``f = ceil(k / 2)`` and
-    ``c = (2 f - 1 - f mod 2) / (2 f)``.
+    ``c = (k - 1) / (2 f)``.
     """
     if tensor.dim() != 4 or tensor.shape[2] != tensor.shape[3]:
         raise LayerError(
@@ -111,6 +117,6 @@ def bilinear(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None
         )
     size = tensor.shape[3]
     factor = math.ceil(size / 2)
-    center = (2 * factor - 1 - factor % 2) / (2 * factor)
+    center = (size - 1) / (2 * factor)
     ramp = 1 - (torch.arange(size, dtype=torch.float32) / factor - center).abs()
     tensor.copy_(torch.outer(ramp, ramp))

@@ -41,16 +41,21 @@ V1_TYPES: dict[int, str] = {
     if value.name != "NONE"
 }
 _DATA_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
-_DATA_PARAMS = ("data_param", "image_data_param", "window_data_param")
+_DATA_PARAMS = {
+    "Data": "data_param",
+    "ImageData": "image_data_param",
+    "WindowData": "window_data_param",
+}
 _INPUT_FIELDS = ("input", "input_dim", "input_shape")
 
 
 def upgrade_net(net: Any, origin: str = "net") -> Any:
     """A copy of ``net`` in today's form; ``origin`` names it in errors.
 
-    V1 ``layers`` become ``layer``, net-level ``input`` fields become an Input layer, the
-    transformation fields of the data parameters move to ``transform_param``, and the
-    parameters of a BatchNorm layer, which hold statistics, get ``lr_mult: 0``.
+    V1 ``layers`` become ``layer``, and the transformation fields of their data parameters
+    move to ``transform_param`` (in a ``layer`` Caffe skips those fields, so they stay where
+    they are). Net-level ``input`` fields become an Input layer. The parameters of a BatchNorm
+    layer hold statistics and get ``lr_mult: 0`` and ``decay_mult: 0``.
 
     Raises:
         FormatError: V0 layers, or old and new layers in one net.
@@ -60,10 +65,9 @@ def upgrade_net(net: Any, origin: str = "net") -> Any:
     if upgraded.layers:
         _upgrade_v1_layers(upgraded, origin)
     for layer in upgraded.layer:
-        _move_transform_fields(layer)
         if layer.type == "BatchNorm":
             for spec in layer.param:
-                spec.lr_mult = 0.0
+                spec.lr_mult = spec.decay_mult = 0.0
     _upgrade_inputs(upgraded, origin)
     return upgraded
 
@@ -98,8 +102,8 @@ def _upgrade_v1_layer(old: Any, new: Any, origin: str) -> None:
             getattr(new, descriptor.name).MergeFrom(value)
         else:
             getattr(new, descriptor.name).CopyFrom(value)
-    specs = max(len(old.param), len(old.blobs_lr), len(old.weight_decay))
-    for index in range(specs):
+    per_blob = (old.param, old.blob_share_mode, old.blobs_lr, old.weight_decay)
+    for index in range(max(map(len, per_blob))):
         spec = new.param.add()
         if index < len(old.param) and old.param[index]:
             spec.name = old.param[index]
@@ -109,17 +113,18 @@ def _upgrade_v1_layer(old: Any, new: Any, origin: str) -> None:
             spec.lr_mult = old.blobs_lr[index]
         if index < len(old.weight_decay):
             spec.decay_mult = old.weight_decay[index]
+    _move_transform_fields(new)
 
 
 def _move_transform_fields(layer: Any) -> None:
-    for name in _DATA_PARAMS:
-        if not layer.HasField(name):
-            continue
-        parameter = getattr(layer, name)
-        for field in _DATA_TRANSFORM_FIELDS:
-            if parameter.HasField(field):
-                setattr(layer.transform_param, field, getattr(parameter, field))
-                parameter.ClearField(field)
+    name = _DATA_PARAMS.get(layer.type)
+    if name is None:
+        return
+    parameter = getattr(layer, name)
+    for field in _DATA_TRANSFORM_FIELDS:
+        if parameter.HasField(field):
+            setattr(layer.transform_param, field, getattr(parameter, field))
+            parameter.ClearField(field)
 
 
 def _upgrade_inputs(net: Any, origin: str) -> None:
@@ -144,11 +149,17 @@ def _upgrade_inputs(net: Any, origin: str) -> None:
         net.ClearField(field)
 
 
-def upgrade_solver(solver: Any) -> Any:
-    """A copy of ``solver`` whose old enum ``solver_type`` has become ``type``."""
+def upgrade_solver(solver: Any, origin: str = "solver") -> Any:
+    """A copy of ``solver`` whose old enum ``solver_type`` has become ``type``.
+
+    Raises:
+        FormatError: both fields are there.
+    """
     upgraded = SolverParameter()
     upgraded.CopyFrom(solver)
     if upgraded.HasField("solver_type"):
+        if upgraded.HasField("type"):
+            raise FormatError(f"{origin}: holds both 'type' and the old 'solver_type'; keep 'type'")
         names = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad",
                  "RMSPROP": "RMSProp", "ADADELTA": "AdaDelta", "ADAM": "Adam"}  # fmt: skip
         enum = SolverParameter.DESCRIPTOR.enum_types_by_name["SolverType"]
