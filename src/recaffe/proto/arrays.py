@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from recaffe.errors import FormatError
 from recaffe.proto import wire
@@ -46,8 +47,16 @@ def decode(message: memoryview) -> np.ndarray:
         else:
             # Values one field each, or in several runs: legal, but nobody writes them in bulk.
             return _decode_slowly(bytes(message))
-    shape = _shape_of(BlobProto.FromString(bytes(header)))
+    shape = _shape_of(parse(BlobProto, header))
     return _reshaped(np.zeros(0, np.float32) if values is None else values, shape)
+
+
+def parse(message_class: Any, data: bytes | bytearray) -> Any:
+    """``message_class.FromString`` with our error."""
+    try:
+        return message_class.FromString(bytes(data))
+    except DecodeError:
+        raise FormatError(f"not a {message_class.DESCRIPTOR.name}") from None
 
 
 def copy_field(number: int, wire_type: int, value: int | memoryview) -> bytes:
@@ -60,7 +69,7 @@ def copy_field(number: int, wire_type: int, value: int | memoryview) -> bytes:
 
 
 def _decode_slowly(message: bytes) -> np.ndarray:
-    blob = BlobProto.FromString(message)
+    blob = parse(BlobProto, message)
     values = blob.double_data or blob.data
     return _reshaped(
         np.fromiter(values, np.float64 if blob.double_data else np.float32), _shape_of(blob)

@@ -14,14 +14,15 @@ from recaffe.files import write_whole
 from recaffe.proto.schema import POOL, NetParameter, SolverParameter
 from recaffe.proto.upgrade import upgrade_net, upgrade_solver
 
-_NO_FIELD = re.compile(r'type "(?P<message>[\w.]+)" has no field named "(?P<field>\w+)"')
+_NO_FIELD = re.compile(r'type "(?P<type>[\w.]+)" has no field named "(?P<name>\w+)"')
+_NO_VALUE = re.compile(r'type "(?P<type>[\w.]+)" has no value named (?P<name>\w+)')
 
 
 def read_message(path: str | Path, message: Any) -> Any:
     """Parse the prototxt at ``path`` into ``message`` and return it.
 
     Raises:
-        PrototxtError: names the file, line and column, and suggests a field name.
+        PrototxtError: names the file, line and column, and suggests a field or an enum value.
         FormatError: no such file, or not text.
     """
     path = Path(path)
@@ -29,6 +30,8 @@ def read_message(path: str | Path, message: Any) -> Any:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read as a prototxt: {error.strerror}") from None
     except UnicodeDecodeError:
         raise FormatError(f"{path}: expected a prototxt, found a file that is not text") from None
     try:
@@ -39,11 +42,12 @@ def read_message(path: str | Path, message: Any) -> Any:
 
 
 def _suggestion(error: str) -> str:
-    found = _NO_FIELD.search(error)
-    if not found:
-        return ""
-    names = list(POOL.FindMessageTypeByName(found["message"]).fields_by_name)
-    close = difflib.get_close_matches(found["field"], names, n=1)
+    names: list[str] = []
+    if found := _NO_FIELD.search(error):
+        names = list(POOL.FindMessageTypeByName(found["type"]).fields_by_name)
+    elif found := _NO_VALUE.search(error):
+        names = list(POOL.FindEnumTypeByName(found["type"]).values_by_name)
+    close = difflib.get_close_matches(found["name"], names, n=1) if found else []
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
@@ -54,7 +58,7 @@ def read_net(path: str | Path) -> Any:
 
 def read_solver(path: str | Path) -> Any:
     """The SolverParameter in the prototxt at ``path``, in today's form."""
-    return upgrade_solver(read_message(path, SolverParameter()))
+    return upgrade_solver(read_message(path, SolverParameter()), str(path))
 
 
 def write_message(path: str | Path, message: Any) -> None:

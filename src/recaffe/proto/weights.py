@@ -36,6 +36,7 @@ _NET_NAME = _number(NetParameter, "name")
 _NET_LAYER = _number(NetParameter, "layer")
 _NET_V1_LAYER = _number(NetParameter, "layers")
 _BLOBS = _number(LayerParameter, "blobs")
+_V0_LAYER = _number(V1LayerParameter, "layer")
 _HISTORY = _number(SolverState, "history")
 
 
@@ -56,6 +57,8 @@ def _map(path: Path) -> memoryview:
             return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read as a file: {error.strerror}") from None
 
 
 def read_weights(path: str | Path) -> list[LayerWeights]:
@@ -72,11 +75,10 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
             f"{path}: this is a solver state, not weights; restore the solver from it "
             "(-snapshot), or give the .caffemodel that was written with it"
         )
+    message = _map(path)
     try:
-        layers = list(_layers(_map(path)))
-    except (FormatError, UnicodeDecodeError) as error:
-        if str(error).startswith(str(path)):
-            raise
+        layers = list(_layers(message))
+    except FormatError as error:
         raise FormatError(
             f"{path}: not a whole caffemodel: {error}. Is the download complete, "
             "and is it the binary file and not its prototxt?"
@@ -88,32 +90,50 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
 
 def _layers(net: memoryview) -> Iterator[LayerWeights]:
     for number, wire_type, value in wire.fields(net):
-        if number in (_NET_LAYER, _NET_V1_LAYER):
+        if number in (_NET_NAME, _NET_LAYER, _NET_V1_LAYER):
             if wire_type != wire.LENGTH_DELIMITED or not isinstance(value, memoryview):
-                raise FormatError(f"field {number} of the net is not a layer")
-            yield _layer(value, v1=number == _NET_V1_LAYER)
+                raise FormatError(
+                    f"field {number} is neither a net's name nor a layer (is this a solver state?)"
+                )
+            if number != _NET_NAME:
+                yield _layer(value, v1=number == _NET_V1_LAYER)
 
 
 def _layer(message: memoryview, v1: bool) -> LayerWeights:
     descriptor = V1LayerParameter if v1 else LayerParameter
     names = {_number(descriptor, name): name for name in ("name", "type", "blobs")}
     layer = LayerWeights()
-    for number, _, value in wire.fields(message):
+    for number, wire_type, value in wire.fields(message):
         name = names.get(number)
-        if name == "blobs" and isinstance(value, memoryview):
+        if name == "type" and isinstance(value, int):
+            layer.type = V1_TYPES.get(value, "")
+        # As protobuf does, skip a field of ours that has another's wire type.
+        elif wire_type != wire.LENGTH_DELIMITED or not isinstance(value, memoryview):
+            continue
+        elif name == "blobs":
             try:
                 layer.blobs.append(arrays.decode(value))
             except FormatError as error:
                 raise FormatError(
                     f"layer '{layer.name}', blob {len(layer.blobs)}: {error}"
                 ) from None
-        elif name == "name" and isinstance(value, memoryview):
-            layer.name = bytes(value).decode()
+        elif name == "name":
+            layer.name = _text(value)
         elif name == "type":
-            layer.type = (
-                V1_TYPES.get(value, "") if isinstance(value, int) else bytes(value).decode()
+            layer.type = _text(value)
+        elif v1 and number == _V0_LAYER:
+            raise FormatError(
+                "V0 layers (of 2013) are not read; BVLC Caffe's upgrade_net_proto_binary brings "
+                "the file to today's form"
             )
     return layer
+
+
+def _text(value: memoryview) -> str:
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{bytes(value[:20])!r} is not a name") from None
 
 
 def write_weights(
@@ -148,18 +168,26 @@ def read_state(path: str | Path) -> tuple[Any, list[np.ndarray]]:
         )
     header = bytearray()
     history: list[np.ndarray] = []
+    message = _map(path)
     try:
-        for number, wire_type, value in wire.fields(_map(path)):
+        for number, wire_type, value in wire.fields(message):
             if number == _HISTORY and isinstance(value, memoryview):
-                history.append(arrays.decode(value))
+                history.append(_history_array(value, len(history)))
             else:
                 header += arrays.copy_field(number, wire_type, value)
-        state = SolverState.FromString(bytes(header))
+        state = arrays.parse(SolverState, header)
     except FormatError as error:
         raise FormatError(f"{path}: not a whole solver state: {error}") from None
     if not state.HasField("iter"):
         raise FormatError(f"{path}: expected a solver state, found no iteration in it")
     return state, history
+
+
+def _history_array(message: memoryview, index: int) -> np.ndarray:
+    try:
+        return arrays.decode(message)
+    except FormatError as error:
+        raise FormatError(f"history {index}: {error}") from None
 
 
 def write_state(path: str | Path, state: Any, history: Sequence[np.ndarray]) -> None:
@@ -177,8 +205,9 @@ def read_blob(path: str | Path) -> np.ndarray:
         FormatError: absent, cut short, or not a BlobProto.
     """
     path = Path(path)
+    message = _map(path)
     try:
-        blob = arrays.decode(_map(path))
+        blob = arrays.decode(message)
     except FormatError as error:
         raise FormatError(f"{path}: not a whole BlobProto (mean file): {error}") from None
     if not blob.size:
