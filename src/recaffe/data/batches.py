@@ -35,7 +35,8 @@ class LmdbBatches:
         self._transformer = Transformer(parameter.transform_param, phase, seed, self._owner)
         self._records = iter(self._reader)
         key, value = next(iter(self._reader))
-        self.image_shape = self._transformer.output_shape(self._image(key, value)[0].shape)
+        self._stored_shape = self._image(key, value)[0].shape
+        self.image_shape = self._transformer.output_shape(self._stored_shape)
 
     def load(self) -> Batch:
         """The next batch: images ``(batch_size, C, H, W)`` and labels ``(batch_size,)``."""
@@ -44,14 +45,23 @@ class LmdbBatches:
         for index in range(self.batch_size):
             key, value = next(self._records)
             image, labels[index] = self._image(key, value)
-            if self._transformer.output_shape(image.shape) != self.image_shape:
-                raise DataError(
-                    f"layer '{self._owner}': {self._place(key)} holds an image of "
-                    f"{image.shape} where {self.image_shape} is needed; store all images in "
-                    "one size, or set crop_size"
-                )
+            if image.shape != self._stored_shape:
+                self._check_fit(key, image.shape)
             self._transformer.transform(image, images[index])
         return torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _check_fit(self, key: bytes, shape: tuple[int, ...]) -> None:
+        """Whether an image of another size than the first one gives the same output's shape."""
+        try:
+            if self._transformer.output_shape(shape) == self.image_shape:
+                return
+            found = f"layer '{self._owner}': output {self.image_shape} is needed"
+        except DataError as error:
+            found = str(error)
+        raise DataError(
+            f"{self._place(key)}: an image of {shape}, the first one has {self._stored_shape}; "
+            f"store all images in one size, or set crop_size ({found})"
+        )
 
     def _image(self, key: bytes, value: bytes) -> tuple[np.ndarray, int]:
         record = datum.parse(value, self._place(key))

@@ -36,7 +36,7 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
         if datum.data
         else np.fromiter(datum.float_data, np.float32, len(datum.float_data))
     )
-    if min(shape) < 0 or values.size != shape[0] * shape[1] * shape[2]:
+    if min(shape) < 1 or values.size != shape[0] * shape[1] * shape[2]:
         raise DataError(f"{where}: a datum of {shape} cannot hold {values.size} values")
     return values.reshape(shape)
 
@@ -44,7 +44,12 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
 def _decode(data: bytes, where: str, color: bool | None) -> np.ndarray:
     flags = {None: cv2.IMREAD_UNCHANGED, True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE}
     encoded = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(encoded, flags[color]) if encoded.size else None
+    try:
+        image = cv2.imdecode(encoded, flags[color])
+    except cv2.error:  # no bytes, or an image larger than OpenCV takes
+        image = None
     if image is None:
         raise DataError(f"{where}: the encoded image does not decode")
+    if image.dtype != np.uint8:
+        raise DataError(f"{where}: the encoded image has {image.dtype} values, expected 8-bit ones")
     return image[np.newaxis] if image.ndim == 2 else image.transpose(2, 0, 1)

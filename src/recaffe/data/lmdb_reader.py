@@ -12,8 +12,9 @@ import lmdb
 from recaffe.errors import DataError
 
 # LMDB forbids opening a file twice in one process, and nets often share one.
-# The file's inode is part of the key, so that an LMDB written anew is opened anew.
-_environments: WeakValueDictionary[tuple[Path, int], _Environment] = WeakValueDictionary()
+# Keyed by the file itself (device, inode), so that an LMDB written anew is opened anew and
+# one that was moved is not opened twice.
+_environments: WeakValueDictionary[tuple[int, int], _Environment] = WeakValueDictionary()
 
 
 class _Environment:
@@ -27,12 +28,28 @@ class _Environment:
 
 
 def _open(source: Path) -> _Environment:
-    key = (source.resolve(), (source / "data.mdb").stat().st_ino)
+    status = (source / "data.mdb").stat()
+    key = (status.st_dev, status.st_ino)
     environment = _environments.get(key)
     if environment is None:
         environment = _Environment(source)
         _environments[key] = environment
     return environment
+
+
+def _check_whole(file: Path, statistics: dict[str, int]) -> None:
+    """Whether the file has room for the pages in use.
+
+    Reading a page behind the file's end kills the process. The last page's number is no
+    measure: LMDB need not have written free pages, and the end of the file may be free.
+    """
+    used = 2 + sum(statistics[f"{kind}_pages"] for kind in ("branch", "leaf", "overflow"))
+    expected, found = used * statistics["psize"], file.stat().st_size
+    if found < expected:
+        raise DataError(
+            f"{file}: cut short: its records take {expected} bytes, the file has {found}; "
+            "copy or make it again"
+        )
 
 
 class LmdbReader:
@@ -57,9 +74,11 @@ class LmdbReader:
             self._environment = _open(Path(source))
         except lmdb.Error as error:
             raise DataError(f"{source}: not an LMDB that can be read: {error}") from None
-        self.entries: int = self._environment.handle.stat()["entries"]
+        statistics = self._environment.handle.stat()
+        self.entries: int = statistics["entries"]
         if not self.entries:
             raise DataError(f"{source}: the LMDB is empty")
+        _check_whole(Path(source) / "data.mdb", statistics)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         while True:

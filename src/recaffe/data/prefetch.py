@@ -21,6 +21,7 @@ class Prefetcher(Generic[Batch]):
     def __init__(self, produce: Callable[[], Batch], depth: int) -> None:
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
         self._stopped = threading.Event()
+        self._error: BaseException | None = None
         self._thread = threading.Thread(
             target=_produce_until_stopped, args=(produce, self._ready, self._stopped), daemon=True
         )
@@ -29,9 +30,12 @@ class Prefetcher(Generic[Batch]):
         self._finalizer = weakref.finalize(self, self._stopped.set)
 
     def next(self) -> Batch:
-        """The next result; waits until it is there."""
+        """The next result; waits until it is there. After an exception there is no other."""
+        if self._error is not None:
+            raise self._error
         result = self._ready.get()
         if isinstance(result, BaseException):
+            self._error = result
             raise result
         return result
 

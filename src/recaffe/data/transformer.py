@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,11 @@ def _mean(parameter: Any, owner: str) -> np.ndarray | None:
     if parameter.mean_file:
         mean = read_blob(parameter.mean_file)
         shape = mean.shape[1:] if mean.ndim == 4 else mean.shape
+        if len(shape) != 3 or mean.size != math.prod(shape):
+            raise DataError(
+                f"layer '{owner}': {parameter.mean_file} has the shape {list(mean.shape)}, "
+                "expected one image: [channels, height, width]"
+            )
         return np.array(mean, np.float32).reshape(shape)
     if parameter.mean_value:
         return np.array(parameter.mean_value, np.float32).reshape(-1, 1, 1)

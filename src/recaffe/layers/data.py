@@ -35,6 +35,8 @@ class Data(Layer):
             )
         if parameter.batch_size < 1:
             raise self.error("data_param.batch_size must be at least 1")
+        if parameter.prefetch < 1:
+            raise self.error("data_param.prefetch must be at least 1")
         self._device = context.device
         seed = torch.randint(2**62, (), generator=context.generator(CPU))
         self._batches = LmdbBatches(self.param, self.phase, int(seed))
