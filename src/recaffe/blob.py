@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -42,7 +42,9 @@ class SyncedMemory:
             if self._host is None:
                 self._tensor = torch.zeros(self.shape, device=self._device)
             else:
-                self._tensor = torch.from_numpy(self._host).to(self._device)
+                # Copied where the sides are two, even if both happen to be on the CPU.
+                host = torch.from_numpy(self._host)
+                self._tensor = host.to(self._device, copy=not self._shared)
         return self._tensor
 
     def array(self) -> np.ndarray:
@@ -153,10 +155,12 @@ class Blob:
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Change the shape: ``reshape(1, 3, 227, 227)`` or ``reshape((1, 3, 227, 227))``."""
-        axes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        axes = shape[0] if len(shape) == 1 and isinstance(shape[0], Iterable) else shape
         new = tuple(int(dim) for dim in axes)  # type: ignore[arg-type]
         if any(dim < 0 for dim in new):
             raise ShapeMismatchError(f"a blob cannot have the shape {list(new)}")
+        # What was written through a view stays; the view's memory may not.
+        self._diff_is_zero = self._diff_known_zero
         self._data.reshape(new)
         self._diff.reshape(new)
 
