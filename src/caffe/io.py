@@ -37,4 +37,4 @@ def array_to_datum(array: np.ndarray, label: int | None = None) -> Any:
 
 def datum_to_array(datum: Any) -> np.ndarray:
     """The array ``(channels, height, width)`` in a Datum."""
-    return to_array(datum, "datum")
+    return np.array(to_array(datum, "datum"))
