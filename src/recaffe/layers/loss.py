@@ -60,7 +60,8 @@ def ignored_label(parameter: Any) -> int | None:
 def normaliser(parameter: Any, index: Tensor, counted: Tensor | None, batch: int) -> Tensor | float:
     """What a loss is divided by: FULL all items, VALID those that count, BATCH_SIZE, NONE 1.
 
-    At least 1, so that a batch without an item that counts gives a loss of 0.
+    The ``batch`` is all that comes before the classes' axis. The divisor is at least 1, so
+    that a batch without an item that counts gives a loss of 0.
 
     Source: ``LossLayer`` and ``SoftmaxWithLossLayer::get_normalizer``.
     """

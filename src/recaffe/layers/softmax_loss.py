@@ -50,5 +50,6 @@ class SoftmaxWithLoss(Layer):
         bounded = chosen + (chosen.clamp(min=_LEAST_LOG_PROBABILITY) - chosen).detach()
         if counted is not None:
             bounded = bounded * counted
-        loss = -bounded.sum() / normaliser(self.param.loss_param, index, counted, scores.shape[0])
+        batch = math.prod(scores.shape[: self.axis])
+        loss = -bounded.sum() / normaliser(self.param.loss_param, index, counted, batch)
         return [loss, log_probabilities.exp()][: len(self.param.top)]
