@@ -22,7 +22,8 @@ class Pooling(Layer):
     stride) + 1``, less one where the last window would start in the padding. The mean
     divides by the window's size within the padded image, so padding counts as zeros but
     what lies beyond it does not count. A second top of MAX is the mask: the index
-    ``y W + x`` of each maximum, the first one where several are equal.
+    ``y W + x`` of each maximum, the first one where several are equal. Windows that lie wholly
+    outside (a stride larger than the kernel) give the lowest float and the index -1.
 
     Source: ``pooling_layer.cpp``.
     """
@@ -104,7 +105,8 @@ class Pooling(Layer):
         pooled, index = F.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
         rows = index // padded.shape[3] - self.pad[0]
         columns = index % padded.shape[3] - self.pad[1]
-        return [pooled, (rows * bottom.shape[3] + columns).to(bottom.dtype)]
+        index = torch.where(pooled > _LOWEST, rows * bottom.shape[3] + columns, -1)
+        return [pooled, index.to(bottom.dtype)]
 
     def _mean(self, bottom: Tensor, sizes: Sequence[int]) -> Tensor:
         kernel_size = self.kernel[0] * self.kernel[1]
