@@ -44,6 +44,9 @@ def locked(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()
+        # Left by a trainer that was killed while it wrote: nobody else writes here now.
+        for partial in folder.glob(".*.partial"):
+            partial.unlink()
         yield
 
 

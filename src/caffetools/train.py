@@ -30,6 +30,7 @@ from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
 from caffetools.metrics import count_errors
 from caffetools.schedule import learning_rate
+from caffetools.weights import read_weights
 
 # BVLC's build logs its whole net to stderr; it reads this when it is imported.
 os.environ.setdefault("GLOG_minloglevel", "1")
@@ -52,13 +53,13 @@ class Trainer:
         self.folder = folder
         self._history = folder / "history.csv"
         self.solver = caffe.get_solver(str(self._write_solver()))
-        net = prototxt.read_net(Path(self.param.net))
+        net = prototxt.read_net(_net_file(solver_file, self.param))
         self._scores, self._labels = prototxt.scores_and_labels(
             prototxt.phase_view(net, prototxt.TEST)
         )
         self.rows: list[Row] = []
         if not self._resume() and weights is not None:
-            self.solver.net.copy_from(str(weights))
+            self._start_from(weights)
 
     def _write_solver(self) -> Path:
         """The solver for Caffe: when to test and when to take a snapshot is up to this class."""
@@ -74,20 +75,39 @@ class Trainer:
         prototxt.write(path, own)
         return path
 
+    def _start_from(self, weights: Path) -> None:
+        # Caffe says nothing of weights that fit no layer by name, and trains without them;
+        # BVLC's build ends the process on a file that is cut off.
+        if weights.suffix != ".h5":
+            known = read_weights(weights)
+            if not set(known).intersection(self.solver.net.params):
+                raise ToolError(
+                    f"{weights}: no layer of the net has the name of one in this file, which "
+                    f"has {', '.join(known)}; the net has {', '.join(self.solver.net.params)}. "
+                    "Rename the net's layers to those to start from, or train without weights"
+                )
+        self.solver.net.copy_from(str(weights))
+
     def _resume(self) -> bool:
         for iteration, state in snapshots.newest_first(self.folder):
-            if snapshots.weights_of(state) is None:
-                LOG.info("%s: passed over, its .caffemodel is gone", state)
-                continue
             try:
-                self.solver.restore(str(state))
-                self.rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
+                self._go_on_from(state, iteration)
             except (ToolError, OSError, getattr(caffe, "CaffeError", ToolError)) as error:
                 LOG.info("%s: passed over, it cannot be used: %s", state, error)
                 continue
             LOG.info("going on from iteration %d", iteration)
             return True
         return False
+
+    def _go_on_from(self, state: Path, iteration: int) -> None:
+        if snapshots.weights_of(state) is None:
+            raise ToolError("its .caffemodel is gone")
+        # The history first: a solver that was restored cannot be made as new again.
+        rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
+        if [row.iteration for row in rows] != list(range(iteration + 1)):
+            raise ToolError(f"{self._history} has not every iteration before it")
+        self.solver.restore(str(state))
+        self.rows = rows
 
     @property
     def iteration(self) -> int:
@@ -168,7 +188,7 @@ def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
 
     The data are told by their LMDBs' manifests, where there are some beside them.
     """
-    net_file = Path(prototxt.read_solver(solver_file).net)
+    net_file = _net_file(solver_file, prototxt.read_solver(solver_file))
     layers = prototxt.read_net(net_file).layer
     sources = sorted({layer.data_param.source for layer in layers} - {""})
     files = [
@@ -180,6 +200,21 @@ def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
     parts.append(source_digest("caffetools.train"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _net_file(solver_file: Path, param: Any) -> Path:
+    net = Path(param.net)
+    if not param.net:
+        raise ToolError(
+            f"{solver_file}: it names no net; expected `net:` and one file with the layers of "
+            "both phases"
+        )
+    if not net.is_file():
+        raise ToolError(
+            f"{solver_file}: its net {net} is not there; a path that is not absolute is seen "
+            f"from the folder to run in, here {Path.cwd()}"
+        )
+    return net
 
 
 @contextmanager
