@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import lmdb
@@ -37,7 +38,7 @@ def _open(source: Path) -> _Environment:
     return environment
 
 
-def _check_whole(file: Path, statistics: dict[str, int]) -> None:
+def _check_whole(file: Path, statistics: Any) -> None:
     """Whether the file has room for the pages in use.
 
     Reading a page behind the file's end kills the process. The last page's number is no
