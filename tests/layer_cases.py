@@ -44,7 +44,7 @@ class Case:
         labels: how many of the last bottoms are labels, which have no gradient.
         lmdb: images and labels of the LMDB that the layer reads as ``source: "lmdb"``.
         differentiable: whether finite differences give the gradient that Caffe gives.
-        asks_bvlc: whether BVLC's build can run it.
+        bvlc_backward: whether BVLC's build survives its backward.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Case:
     phase: int = TRAIN
     lmdb: tuple[np.ndarray, np.ndarray] | None = None
     differentiable: bool = True
-    asks_bvlc: bool = True
+    bvlc_backward: bool = True
 
     @property
     def type(self) -> str:
@@ -253,9 +253,10 @@ POOLINGS = [
         "kernel beyond the bottom", apart(1, 1, 2, 2), "kernel_size: 3 stride: 2", (1, 1),
         (3, 3), (2, 2),
     ),
+    # BVLC's backward writes outside the bottom here, to the mask's -1.
     _pooling(
         "empty windows", apart(1, 1, 5, 5), "kernel_size: 2 stride: 5", (2, 2), (2, 2), (5, 5),
-        mask=True, differentiable=False,
+        mask=True, differentiable=False, bvlc_backward=False,
     ),
     _pooling(
         "average, empty windows", apart(1, 1, 5, 6), "pool: AVE kernel_size: 2 stride: 5", (2, 2),
@@ -337,7 +338,8 @@ LOSSES = [
     # the batch of BATCH_SIZE is all that comes before the axis
     _loss("axis 2, batch size", (normal(2, 4, 3, 2), np.ones((2, 4, 2), np.float32)),
           "softmax_param { axis: 2 } loss_param { normalization: BATCH_SIZE }", divisor=8, axis=2),
-    _loss("axis 0", (normal(3, 4), labels(0, 2, 1, 2)),
+    # BVLC wants as many labels along the first axis as scores, whatever that axis is.
+    _loss("axis 0", (normal(2, 4), labels(0, 1, 1, 0).reshape(2, 2)),
           "softmax_param { axis: 0 } loss_param { normalization: BATCH_SIZE }", divisor=1, axis=0),
     # Caffe bounds the value of the loss and not the gradient.
     _loss("vanishing probability", (labels(0, 200, 300, 0).reshape(2, 2), labels(0, 0)), "",
@@ -348,7 +350,7 @@ LOSSES = [
 def _accuracy(name: str, bottoms, settings: str = "", tops: int = 1, **reference) -> Case:
     return Case(f"accuracy {name}", f'type: "Accuracy" accuracy_param {{ {settings} }}', bottoms,
                 partial(accuracy, by_class=tops == 2, **reference), labels=1, tops=tops,
-                differentiable=False)  # fmt: skip
+                differentiable=False, bvlc_backward=False)  # fmt: skip
 
 
 _SCORES = np.array([[3, 1, 2], [1, 3, 2], [2, 1, 3], [1, 2, 3]], np.float32)
