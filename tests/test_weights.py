@@ -328,6 +328,15 @@ def test_written_whole_with_its_folder(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+def test_weights_read_before_their_file_was_written_anew_stay(tmp_path: Path) -> None:
+    path = file_of(tmp_path, CAFFEMODEL)
+    (blob,) = only_layer(path).blobs
+    parameter = LayerParameter(name="ip", type="InnerProduct")
+    write_weights(path, "n", [(parameter, [(np.zeros((1, 2), np.float32), None)])])
+    assert blob.tolist() == [[1, 2]]
+    assert only_layer(path).blobs[0].tolist() == [[0, 0]]
+
+
 def test_a_failing_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> None:
     def pieces():
         yield b"half of it"
