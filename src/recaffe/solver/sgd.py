@@ -51,6 +51,12 @@ class SGDSolver(Solver):
         if decay and self.param.regularization_type == "L1":
             gradient = gradient + decay * weight.sign()
             decay = 0.0
+        if not self.param.momentum:
+            # torch's rule keeps no history then, and would leave the rate out
+            torch.add(gradient, weight, alpha=decay, out=history).mul_(rate)
+            weight.sub_(history)
+            blob.set_diff(history)
+            return
         # One pass over memory instead of four. With a learning rate of 1 and a dampening of
         # 1 - rate torch's fused rule is Caffe's, whose history holds the rate.
         sgd(
