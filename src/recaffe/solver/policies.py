@@ -6,7 +6,7 @@ Source: ``SGDSolver::GetLearningRate`` in ``sgd_solver.cpp``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from recaffe.errors import SolverError
@@ -31,6 +31,32 @@ def learning_rate(solver: Any, iteration: int) -> float:
             f"lr_policy '{solver.lr_policy}' is not known; known: {', '.join(sorted(_POLICIES))}"
         )
     return _POLICIES[solver.lr_policy](solver, iteration)
+
+
+def current_step(solver: Any, iteration: int) -> int:
+    """The ``current_step`` of a solver state at ``iteration``: how often the rate was lowered.
+
+    It is as of the update that led to ``iteration``, and 0 with policies that do not count.
+    """
+    updated = iteration - 1
+    if updated < 0:
+        return 0
+    if solver.lr_policy == "step":
+        return updated // solver.stepsize
+    return steps_passed(solver.stepvalue, updated) if solver.lr_policy == "multistep" else 0
+
+
+def steps_passed(stepvalues: Sequence[int], iteration: int) -> int:
+    """How many of ``stepvalues`` the policy multistep has passed at ``iteration``.
+
+    Caffe looks at the next one only, and passes at most one an iteration: a value that is
+    not above the one before it takes effect an iteration after that one.
+    """
+    passed, at = 0, -1
+    for value in stepvalues:
+        at = max(value, at + 1)
+        passed += at <= iteration
+    return passed
 
 
 @_policy
@@ -61,18 +87,23 @@ def inv(solver: Any, iteration: int) -> float:
 
 @_policy
 def multistep(solver: Any, iteration: int) -> float:
-    """``base_lr gamma^s`` where ``s`` counts the stepvalues reached"""
-    reached = sum(iteration >= value for value in solver.stepvalue)
-    return solver.base_lr * solver.gamma**reached
+    """``base_lr gamma^s`` where ``s`` counts the stepvalues passed"""
+    return solver.base_lr * solver.gamma ** steps_passed(solver.stepvalue, iteration)
 
 
 @_policy
 def poly(solver: Any, iteration: int) -> float:
     """``base_lr (1 - iteration / max_iter)^power``"""
+    if not iteration <= solver.max_iter > 0:
+        raise SolverError(
+            f"lr_policy 'poly' ends at max_iter, which is {solver.max_iter}, and iteration "
+            f"{iteration} was asked for; set max_iter to the last iteration"
+        )
     return solver.base_lr * (1 - iteration / solver.max_iter) ** solver.power
 
 
 @_policy
 def sigmoid(solver: Any, iteration: int) -> float:
     """``base_lr / (1 + exp(-gamma (iteration - stepsize)))``"""
-    return solver.base_lr / (1 + math.exp(-solver.gamma * (iteration - solver.stepsize)))
+    # By tanh, since exp would overflow far from the middle.
+    return solver.base_lr * (1 + math.tanh(solver.gamma * (iteration - solver.stepsize) / 2)) / 2
