@@ -22,7 +22,7 @@ from recaffe.net import Net, load_weights, save_weights, share_weights
 from recaffe.proto.schema import TEST, TRAIN, NetParameter, SolverParameter, SolverState
 from recaffe.proto.text import read_net
 from recaffe.proto.weights import read_state, write_state
-from recaffe.solver.policies import learning_rate
+from recaffe.solver.policies import current_step, learning_rate
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Solver(ABC):
         shared = [getattr(self.param, name) for name in ("net", "net_param")
                   if self.param.HasField(name)]  # fmt: skip
         tests = len(self.param.test_iter)
-        if not shared and tests != len(sources):
+        if tests < len(sources) or (tests > len(sources) and not shared):
             raise SolverError(f"{tests} test_iter for {len(sources)} test net(s); give one each")
         sources += shared * (tests - len(sources))
         if sources and self.param.test_interval < 1:
@@ -105,12 +105,12 @@ class Solver(ABC):
         """Train up to ``max_iter``; then snapshot and test as the solver says."""
         self.step(self.param.max_iter - self.iteration)
         param = self.param
-        already = param.snapshot and self.iteration % param.snapshot == 0
-        if param.snapshot_after_train and not already:
+        if param.snapshot_after_train and not self._is_due(param.snapshot):
             self.snapshot()
-        if param.display and self.iteration % param.display == 0:
+        if self._is_due(param.display):
             self.net.forward_layers(0, len(self.net.layers) - 1, record=False)
-            logger.info("Iteration %d, loss = %g", self.iteration, self.net.loss())
+            self._recent_losses.append(self.net.loss())
+            logger.info("Iteration %d, loss = %g", self.iteration, self.smoothed_loss)
         if self._is_due(param.test_interval):
             self.test_all()
 
@@ -218,16 +218,13 @@ class Solver(ABC):
         save_weights(self.net, weights, with_diff=self.param.snapshot_diff)
         logger.info("Snapshotting to binary proto file %s", weights)
         state = SolverState(
-            iter=self.iteration, learned_net=str(weights), current_step=self._current_step()
+            iter=self.iteration,
+            learned_net=str(weights),
+            current_step=current_step(self.param, self.iteration),
         )
         write_state(state_path, state, self.history())
         logger.info("Snapshotting solver state to binary proto file %s", state_path)
         return weights, state_path
-
-    def _current_step(self) -> int:
-        if self.param.lr_policy == "step":
-            return self.iteration // self.param.stepsize
-        return sum(self.iteration >= value for value in self.param.stepvalue)
 
     def restore(self, path: str | Path) -> None:
         """Go on from a ``.solverstate``, ours or BVLC's, and the weights that it names.
