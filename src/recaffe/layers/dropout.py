@@ -28,7 +28,7 @@ class Dropout(Layer):
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         (bottom,) = bottoms
         if not self.is_training:
-            return [bottom.view_as(bottom)]
+            return [bottom.clone()]
         keep = 1 - self.ratio
         mask = torch.empty_like(bottom)
         mask.bernoulli_(keep, generator=context.generator(bottom.device))
