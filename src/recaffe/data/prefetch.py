@@ -26,8 +26,9 @@ class Prefetcher(Generic[Batch]):
             target=_produce_until_stopped, args=(produce, self._ready, self._stopped), daemon=True
         )
         self._thread.start()
-        # The thread holds no reference to self, so a forgotten net ends it.
-        self._finalizer = weakref.finalize(self, self._stopped.set)
+        # The thread holds no reference to self, so a forgotten net ends it. So does the end
+        # of the interpreter, which would kill the thread within torch and so the process.
+        self._finalizer = weakref.finalize(self, _stop, self._thread, self._stopped)
 
     def next(self) -> Batch:
         """The next result; waits until it is there. After an exception there is no other."""
@@ -42,7 +43,13 @@ class Prefetcher(Generic[Batch]):
     def close(self) -> None:
         """End the thread."""
         self._finalizer()
-        self._thread.join()
+
+
+def _stop(thread: threading.Thread, stopped: threading.Event) -> None:
+    stopped.set()
+    # Garbage may be collected in any thread, in this one too.
+    if thread is not threading.current_thread():
+        thread.join()
 
 
 def _produce_until_stopped(
