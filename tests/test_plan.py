@@ -125,3 +125,14 @@ def test_two_data_sets_of_one_name_are_refused():
     dataset = {**CONFIG["dataset"], "name": "letters"}
     with pytest.raises(ToolError, match="both named 'letters'"):
         plan_of(dataset=dataset)
+
+
+def test_folders_of_images_must_be_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ToolError, match=r"config: dataset\.source: there is no folder photos, "):
+        plan_of().require_folders()
+    (tmp_path / "photos").mkdir()
+    plan_of().require_folders()
+    source = {**CONFIG["pretrained"]["train_on"]["dataset"], "source": "leters"}
+    with pytest.raises(ToolError, match=r"train_on\.dataset\.source: there is no folder leters"):
+        plan_of(pretrained={"train_on": {"dataset": source}}).require_folders()

@@ -102,6 +102,18 @@ class Plan:
         seed = str(self.dataset(name)["split"]["seed"])
         return options + (["--shuffle", "--seed", seed] if split == "train" else [])
 
+    def require_folders(self) -> None:
+        """Raise a ToolError if a data set's folder of images is not there."""
+        for name in self._datasets:
+            folder = Path(self.folder(name))
+            if not self.is_built_in(name) and not folder.is_dir():
+                key = "dataset" if name == self.target else "pretrained.train_on.dataset"
+                raise ToolError(
+                    f"config: {key}.source: there is no folder {folder}, seen from {Path.cwd()}; "
+                    f"expected a folder with one sub-folder of images a class, or one of the "
+                    f"example sets, {' and '.join(BUILT_IN)}"
+                )
+
     # -- experiments ------------------------------------------------------------------
 
     @property

@@ -23,7 +23,9 @@ def checked_plan(schema):
     try:
         check_config(config, Path(schema))
         validate(config, schema)
-        return Plan(config)
+        plan = Plan(config)
+        plan.require_folders()
+        return plan
     except ToolError as error:
         raise WorkflowError(str(error)) from None
 
