@@ -43,6 +43,32 @@ def test_images_are_in_the_users_folder_or_made():
     assert plan.folder("letters") == "results/letters/images"
 
 
+def test_what_the_commands_on_images_are_told():
+    plan = plan_of()
+    assert plan.example_options("letters") == ["letters", "--per-class", "8"]
+    split = ["--train", "5", "--val", "3", "--test", "rest", "--seed", "0"]
+    assert plan.split_options("bars") == split
+    size = ["--width", "28", "--height", "28", "--gray"]
+    assert plan.image_options("bars", "val") == size
+    assert plan.image_options("bars", "train") == [*size, "--shuffle", "--seed", "0"]
+
+
+def test_a_set_without_choices_is_told_none():
+    digits = {"name": "mine", "source": "digits", "image": {"width": 8}}
+    plan = plan_of(dataset=digits)
+    assert plan.example_options("mine") == ["digits"]
+    assert plan.image_options("mine", "test") == ["--width", "8", "--height", "256"]
+
+
+def test_runs_are_labelled_for_commands_that_take_several():
+    assert plan_of(experiments={"b": {}, "a": {}}).labelled_runs("history.csv") == [
+        f"{name}:{seed}:results/bars/experiments/{name}/seed{seed}/history.csv"
+        for name in "ba"
+        for seed in (0, 1)
+    ]
+    assert plan_of().labelled_runs()[0] == "tuned:0:results/bars/experiments/tuned/seed0"
+
+
 def test_experiments_and_seeds_keep_their_order():
     plan = plan_of(experiments={"z": {}, "a": {}}, seeds=[7, 3])
     assert plan.experiments == ["z", "a"]

@@ -142,9 +142,7 @@ class Plan:
             "new_head": row.get("new_head") or f"{head}_{dataset}",
             "train_source": f"{lmdb}/train",
             "val_source": f"{lmdb}/val",
-            "mean_file": f"results/{dataset}/mean.binaryproto"
-            if self.model["subtract_mean"]
-            else None,
+            "mean_file": self._mean_file(dataset),
             "solver": {**row["solver"], "random_seed": seed, "solver_mode": self._solver_mode},
         }
         settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
