@@ -132,6 +132,10 @@ class Blob:
         self.reshape(tensor.shape)
         self._data.set(tensor)
 
+    def share_data(self, other: Blob) -> None:
+        """Let data be ``other``'s own memory from now on; diff stays this blob's."""
+        self._data = other._data
+
     def set_diff(self, tensor: Tensor) -> None:
         """Take ``tensor``, of the blob's shape, as diff."""
         self._diff_is_zero = False

@@ -60,6 +60,8 @@ def _check_fit(net: Net, source: LayerWeights, path: str) -> None:
 def share_weights(net: Net, other: Net) -> None:
     """Let the parameters of ``net`` be those of ``other``'s layers of the same names.
 
+    Both nets then have one array of values, but each has gradients of its own.
+
     Raises:
         ShapeMismatchError: a layer of the same name with other blobs.
     """
@@ -73,8 +75,8 @@ def share_weights(net: Net, other: Net) -> None:
                 f"layer '{layer.name}': its parameters have the shapes {shapes}, those of the "
                 f"net to share with {their_shapes}"
             )
-        # In place, since net.params holds the same list.
-        layer.blobs[:] = theirs
+        for blob, their_blob in zip(layer.blobs, theirs, strict=True):
+            blob.share_data(their_blob)
 
 
 def save_weights(net: Net, path: str | Path, with_diff: bool = False) -> None:
