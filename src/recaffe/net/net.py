@@ -40,7 +40,8 @@ class Net:
     Args:
         param: a NetParameter.
         phase: TRAIN or TEST.
-        level, stages: with ``phase`` the state that include and exclude rules ask for.
+        level, stages: with ``phase`` the state that include and exclude rules ask for; stages
+            in the ``state`` of ``param`` count as well.
         origin: names the net in errors; its file, say.
 
     Attributes:
@@ -63,7 +64,7 @@ class Net:
     ) -> None:
         self.phase = phase
         self.device = context.device
-        state = NetState(phase=phase, level=level, stage=list(stages))
+        state = NetState(phase=phase, level=level, stage=[*param.state.stage, *stages])
         self.param = insert_splits(filter_net(upgrade_net(param, origin), state))
         self.name: str = self.param.name
         self.layers: list[Layer] = []
@@ -134,23 +135,31 @@ class Net:
         self.lr_mults: list[float] = []
         self.decay_mults: list[float] = []
         self.param_places: list[tuple[str, int]] = []
-        owners: dict[str, tuple[str, int]] = {}
+        self._given_factors: set[tuple[str, int]] = set()
+        owners: dict[str, int] = {}
         for layer in self.layers:
+            if len(layer.param.param) > len(layer.blobs):
+                raise layer.error(
+                    f"param is given {len(layer.param.param)} time(s), but the layer has "
+                    f"{len(layer.blobs)} parameter blob(s); leave out what is too many"
+                )
             for index, blob in enumerate(layer.blobs):
                 lr_mult, decay_mult = _spec(layer, index)
                 spec_name = layer.param.param[index].name if index < len(layer.param.param) else ""
                 if spec_name in owners:
                     layer.blobs[index] = self._shared(layer, index, blob, owners[spec_name])
+                    self._agree_on_factors(layer.param.param[index], owners[spec_name])
                     continue
-                if spec_name:
-                    owners[spec_name] = (layer.name, index)
                 self.learnable.append(blob)
                 self.lr_mults.append(lr_mult)
                 self.decay_mults.append(decay_mult)
                 self.param_places.append((layer.name, index))
+                if spec_name:
+                    owners[spec_name] = len(self.learnable) - 1
+                    self._agree_on_factors(layer.param.param[index], owners[spec_name])
 
-    def _shared(self, layer: Layer, index: int, blob: Blob, owner: tuple[str, int]) -> Blob:
-        owned = self.params[owner[0]][owner[1]]
+    def _shared(self, layer: Layer, index: int, blob: Blob, position: int) -> Blob:
+        owner, owned = self.param_places[position], self.learnable[position]
         spec = layer.param.param[index]
         permissive = spec.share_mode == spec.PERMISSIVE
         same = blob.count == owned.count if permissive else blob.shape == owned.shape
@@ -166,6 +175,20 @@ class Net:
                 f"({list(blob.shape)} for {list(owned.shape)}) is not supported"
             )
         return owned
+
+    def _agree_on_factors(self, spec: Any, position: int) -> None:
+        """Those who share a parameter may each give its factors, or leave it to the others."""
+        for name, factors in (("lr_mult", self.lr_mults), ("decay_mult", self.decay_mults)):
+            if not spec.HasField(name):
+                continue
+            given, key = getattr(spec, name), (name, position)
+            if key in self._given_factors and factors[position] != given:
+                raise NetError(
+                    f"the layers that share the parameter '{spec.name}' give it the {name} "
+                    f"{factors[position]:g} and {given:g}; give one, or the same"
+                )
+            self._given_factors.add(key)
+            factors[position] = given
 
     def _set_loss_diffs(self) -> None:
         for weights, tops in zip(self.loss_weights, self._tops, strict=True):
@@ -271,12 +294,12 @@ class Net:
 
     def _reshape_layer(self, index: int) -> None:
         shapes = [blob.shape for blob in self._bottoms[index]]
-        self._bottom_shapes[index] = shapes
         layer = self.layers[index]
         if not shapes:
             return  # a layer without bottoms has the shapes it was set up with, or the user's
         for blob, shape in zip(self._tops[index], layer.top_shapes(shapes), strict=True):
             blob.reshape(shape)
+        self._bottom_shapes[index] = shapes
 
     # -- names ------------------------------------------------------------------------
 
