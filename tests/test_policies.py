@@ -1,0 +1,87 @@
+"""Learning rate policies of the runtime: equal to those of the tools, and their mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from caffetools import schedule
+from recaffe.errors import SolverError
+from recaffe.solver.policies import current_step, learning_rate, steps_passed
+
+POLICIES = ["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"]
+
+
+def solver(text: str):
+    return text_format.Parse(text, caffe_pb2.SolverParameter())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_rates_are_those_that_the_tools_compute(policy):
+    """Random parameters; stepvalues also repeat and fall."""
+    random = np.random.default_rng(POLICIES.index(policy))
+    for _ in range(50):
+        param = caffe_pb2.SolverParameter(
+            lr_policy=policy,
+            base_lr=random.uniform(0.001, 2),
+            gamma=random.uniform(0.1, 1),
+            power=random.uniform(0.1, 3),
+            stepsize=int(random.integers(1, 9)),
+            max_iter=30,
+            stepvalue=random.integers(0, 20, random.integers(0, 6)).tolist(),
+        )
+        for iteration in range(0, 31, 1 + int(random.integers(3))):
+            expected = schedule.learning_rate(param, iteration)
+            assert learning_rate(param, iteration) == pytest.approx(expected, rel=1e-12)
+
+
+def test_rates_by_hand():
+    """Written from the formulas, so that two equal mistakes would show."""
+    by_hand = {
+        "lr_policy: 'step' base_lr: 0.5 gamma: 0.25 stepsize: 3": {2: 0.5, 3: 0.125, 6: 0.03125},
+        "lr_policy: 'inv' base_lr: 0.5 gamma: 0.25 power: 0.5": {0: 0.5, 12: 0.25},
+        "lr_policy: 'poly' base_lr: 0.5 power: 2 max_iter: 10": {0: 0.5, 5: 0.125, 10: 0},
+        "lr_policy: 'exp' base_lr: 0.5 gamma: 0.5": {0: 0.5, 2: 0.125},
+        "lr_policy: 'sigmoid' base_lr: 0.5 gamma: -1 stepsize: 4": {4: 0.25, 4000: 0, 0: 0.491007},
+        "lr_policy: 'multistep' base_lr: 1 gamma: 0.5 stepvalue: [2, 4, 4, 3]": {
+            1: 1, 2: 0.5, 3: 0.5, 4: 0.25, 5: 0.125, 6: 0.0625, 9: 0.0625},
+    }  # fmt: skip
+    for text, rates in by_hand.items():
+        for iteration, rate in rates.items():
+            assert learning_rate(solver(text), iteration) == pytest.approx(rate, abs=1e-6)
+
+
+def test_steps_pass_one_an_iteration_as_a_loop_does():
+    """The closed form against Caffe's counter, which is asked once an iteration."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        values = random.integers(0, 9, random.integers(0, 6)).tolist()
+        counter = 0
+        for iteration in range(16):
+            if counter < len(values) and iteration >= values[counter]:
+                counter += 1
+            assert steps_passed(values, iteration) == counter, (values, iteration)
+
+
+def test_current_step_is_as_of_the_last_update():
+    step = solver("lr_policy: 'step' stepsize: 2 stepvalue: 1")
+    assert [current_step(step, i) for i in range(6)] == [0, 0, 0, 1, 1, 2]
+    multistep = solver("lr_policy: 'multistep' stepvalue: [2, 2, 5] stepsize: 1")
+    assert [current_step(multistep, i) for i in range(8)] == [0, 0, 0, 1, 2, 2, 3, 3]
+    assert current_step(solver("lr_policy: 'fixed' stepvalue: 1 stepsize: 1"), 9) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "iteration", "says"),
+    [("lr_policy: 'stepp'", 0, "lr_policy 'stepp' is not known; known: exp, fixed, inv, multistep"),
+     ("base_lr: 1", 0, "lr_policy '' is not known"),
+     ("lr_policy: 'step'", 0, "'step' needs a stepsize of at least 1"),
+     ("lr_policy: 'poly' power: 1", 0, "'poly' ends at max_iter, which is 0"),
+     ("lr_policy: 'poly' power: 0.5 max_iter: 5", 6, "which is 5, and iteration 6 was asked for"),
+     ],
+)  # fmt: skip
+def test_mistakes(text, iteration, says):
+    with pytest.raises(SolverError, match=says):
+        learning_rate(solver(text), iteration)
