@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,39 +64,41 @@ def fresh(config: Any) -> Any:
 
 @dataclass
 class Miniature:
-    """A working folder with the workflow, a configuration and images of its own.
+    """A working folder with the workflow, its packages, a configuration and images of its own.
 
-    ``packages`` is where the project's Python packages are taken from.
+    All of it is copied, so that what is edited in the checkout meanwhile changes no run.
     """
 
     folder: Path
     config: dict[str, Any] = field(default_factory=lambda: fresh(CONFIG))
-    packages: Path = REPOSITORY / "src"
 
     def __post_init__(self) -> None:
-        for name in ("Snakefile", "workflow", "profiles", "envs"):
-            if not (self.folder / name).exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                (self.folder / name).symlink_to(REPOSITORY / name)
-        if not (self.folder / "config").exists():
-            shutil.copytree(REPOSITORY / "config" / "models", self.folder / "config" / "models")
-            write_photos(self.folder / "photos")
+        if self.folder.exists():
+            return
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        for name in ("workflow", "profiles", "envs", "config/models", "src"):
+            shutil.copytree(REPOSITORY / name, self.folder / name, ignore=ignored)
+        shutil.copy(REPOSITORY / "Snakefile", self.folder)
+        write_photos(self.folder / "photos")
 
-    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake here under the configuration as it is now."""
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start Snakemake here under the configuration as it is now."""
         text = yaml.safe_dump(self.config, sort_keys=False)
         (self.folder / "config" / "config.yaml").write_text(text)
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *options],
             cwd=self.folder,
-            env={**os.environ, **self._environment()},
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(self.folder / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=400,
         )
 
-    def _environment(self) -> Mapping[str, str]:
-        return {"PYTHONPATH": str(self.packages), "OMP_NUM_THREADS": "1"}
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake likewise, to its end."""
+        with self.start(*options) as process:
+            stdout, stderr = process.communicate(timeout=400)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def run(self, *options: str) -> str:
         """Run Snakemake, which must succeed; return what it said."""
@@ -121,18 +123,13 @@ class Miniature:
 
     def copy(self, folder: Path) -> Miniature:
         """The same in another folder, results and all."""
-        shutil.copytree(self.folder, folder, symlinks=True)
-        return Miniature(folder, fresh(self.config), self.packages)
+        shutil.copytree(self.folder, folder)
+        return Miniature(folder, fresh(self.config))
 
-    def with_code(self, module: str, addition: str) -> None:
-        """From now on use a copy of the packages with ``addition`` at the end of ``module``."""
-        target = self.folder / "packages"
-        if self.packages != target:
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(self.packages, target, ignore=ignored)
-            self.packages = target
-        with (target / module).open("a", encoding="utf-8") as stream:
-            stream.write(addition)
+    def change_code(self, module: str) -> None:
+        """Change a module of the packages, by a comment at its end."""
+        with (self.folder / "src" / module).open("a", encoding="utf-8") as stream:
+            stream.write("\n# Something else.\n")
 
     def path(self, name: str) -> Path:
         """A result of the data set."""

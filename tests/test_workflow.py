@@ -1,0 +1,308 @@
+"""The workflow on a miniature: what it makes, what it makes again, and what it leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from miniature import CLASSES, Miniature, fresh
+from test_witness_opencv import assert_same_probabilities
+
+from caffetools import prototxt
+from caffetools.evaluate import net_on
+from caffetools.history import read_rows
+from caffetools.weights import read_weights
+
+pytestmark = pytest.mark.slow
+
+FIGURES = ("curves", "kernels", "confusion", "samples")
+RUNS = [(name, seed) for name in ("tuned", "scratch") for seed in (0, 1)]
+# What follows from the weights of the runs of both experiments.
+AFTER_TRAINING = {
+    "evaluate": {f"bars/experiments/{name}/seed{seed}/evaluation.json" for name, seed in RUNS},
+    **{
+        figure: {f"bars/plots/{name}.{figure}.png" for name in ("tuned", "scratch")}
+        for figure in FIGURES
+    },
+    "comparison": {"bars/plots/comparison.png"},
+    "report_page": {"bars/report.html"},
+}
+TRAINING = {f"bars/experiments/{name}/seed{seed}/final.caffemodel" for name, seed in RUNS}
+PRETRAINING = "letters/experiments/source/seed0/final.caffemodel"
+PATCHING = {f"bars/experiments/{name}/seed{seed}/train_val.prototxt" for name, seed in RUNS}
+LMDBS = {f"bars/lmdb/{split}/data.mdb" for split in ("train", "val", "test")}
+FROM_IMAGES = {
+    "dataset": {"bars/dataset/manifest.csv"},
+    "lmdb": LMDBS,
+    "mean": {"bars/mean.binaryproto"},
+    "patch": PATCHING,
+    "train": TRAINING,
+    **AFTER_TRAINING,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Miniature:
+    """A workflow that was run to its end; tests leave it as it is."""
+    miniature = Miniature(tmp_path_factory.mktemp("workflow") / "finished")
+    miniature.run()
+    return miniature
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Miniature:
+    return finished.copy(tmp_path / "copied")
+
+
+# --- what it makes --------------------------------------------------------------------
+
+
+def test_all_results_are_there(finished):
+    for name, seed in RUNS:
+        run = finished.path(f"experiments/{name}/seed{seed}")
+        assert [row.iteration for row in read_rows(run / "history.csv")] == list(range(7))
+        assert json.loads((run / "evaluation.json").read_text())["entries"] == 12
+        assert {path.name for path in run.iterdir() if path.is_file()} == {
+            *("train_val.prototxt", "solver.prototxt", "deploy.prototxt", "patch.json"),
+            *("final.caffemodel", "history.csv", "evaluation.json"),
+            *("per_class.csv", "confusion.csv", "predictions.csv"),
+        }
+        for figure in FIGURES:
+            assert cv2.imread(str(finished.path(f"plots/{name}.{figure}.png"))) is not None
+    assert finished.path("dataset/classes.txt").read_text().split() == list(CLASSES)
+    assert "</html>" in finished.path("report.html").read_text()
+    assert finished.path("mean.binaryproto").stat().st_size > 0
+
+
+def test_every_image_is_in_one_split(finished):
+    with finished.path("dataset/manifest.csv").open() as stream:
+        splits = [row["split"] for row in csv.DictReader(stream)]
+    assert {split: splits.count(split) for split in set(splits)} == {
+        "train": 15,
+        "val": 9,
+        "test": 12,
+    }
+    for split in ("train", "val", "test"):
+        manifest = json.loads(finished.path(f"lmdb/{split}.json").read_text())
+        assert manifest["entries"] == splits.count(split)
+
+
+def test_finetuning_starts_from_the_pretrained_weights(finished):
+    source = read_weights(finished.folder / "results" / PRETRAINING)
+    tuned = read_weights(finished.path("experiments/tuned/seed0/final.caffemodel"))
+    # Not of seed 0, by which the source's weights were drawn.
+    scratch = read_weights(finished.path("experiments/scratch/seed1/final.caffemodel"))
+    assert source["ip2_letters"][0].shape == (26, 500)
+    assert tuned["ip2_bars"][0].shape == (3, 500)
+
+    def distance(weights):
+        return np.linalg.norm(weights["ip1"][0] - source["ip1"][0])
+
+    # Six steps lead nowhere near as far as another draw.
+    assert distance(tuned) < 0.1 * distance(scratch)
+
+
+def test_opencv_gives_the_probabilities_of_a_run(finished, monkeypatch):
+    monkeypatch.chdir(finished.folder)
+    run = finished.path("experiments/tuned/seed1")
+    net = prototxt.read_net(run / "train_val.prototxt")
+    scored = net_on(net, finished.path("lmdb/test"))
+    assert_same_probabilities(scored.message, run / "deploy.prototxt", run / "final.caffemodel")
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in finished.run()
+    assert finished.planned() == {}
+
+
+def test_two_runs_give_the_same_bytes(finished, tmp_path):
+    again = Miniature(tmp_path / "again")
+    again.run()
+    first, second = results(finished), results(again)
+    assert len(first) > 80
+    assert first == second
+
+
+def results(miniature: Miniature) -> dict[str, str]:
+    """The SHA-256 of every result, without logs, run times and locks."""
+    root = miniature.folder / "results"
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and not {"logs", "benchmarks"} & set(path.relative_to(root).parts)
+        and path.name not in ("lock", "lock.mdb", ".snakemake_timestamp")
+    }
+
+
+def test_results_hold_no_trace_of_their_place(finished):
+    here = str(finished.folder.parent).encode()
+    root = finished.folder / "results"
+    for name in results(finished):
+        assert here not in (root / name).read_bytes(), name
+
+
+def test_lint_has_nothing_to_say(finished):
+    done = finished.snakemake("--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Congratulations" in done.stdout + done.stderr
+
+
+def test_snakemakes_report_has_every_figure(copied):
+    copied.run("--report", "overview.html")
+    page = (copied.folder / "overview.html").read_text(encoding="utf-8")
+    for name in ("tuned", "scratch"):
+        for figure in FIGURES:
+            assert f"{name}.{figure}.png" in page
+
+
+# --- what it makes again --------------------------------------------------------------
+
+
+def test_a_changed_experiment_alone_is_made_again(copied):
+    before = results(copied)
+    copied.config["experiments"]["tuned"]["head_lr_mult"] = 5
+    tuned = {
+        rule: {output for output in outputs if "scratch" not in output}
+        for rule, outputs in AFTER_TRAINING.items()
+    }
+    assert copied.planned() == {
+        "patch": {output for output in PATCHING if "tuned" in output},
+        "train": {output for output in TRAINING if "tuned" in output},
+        **tuned,
+    }
+    copied.run()
+    after = results(copied)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert "bars/experiments/tuned/seed0/final.caffemodel" in changed
+    assert "bars/report.html" in changed
+    assert not [name for name in changed if "scratch" in name or "letters" in name]
+    assert copied.planned() == {}
+
+
+def test_another_figures_code_redraws_it_alone(copied):
+    copied.change_code("caffetools/plots/confusion.py")
+    expected = {rule: AFTER_TRAINING[rule] for rule in ("confusion", "report_page")}
+    assert copied.planned() == expected
+    copied.run()
+    assert copied.planned() == {}
+
+
+def test_another_solvers_code_trains_again(copied):
+    copied.change_code("recaffe/solver/sgd.py")
+    assert copied.planned() == {"train": {*TRAINING, PRETRAINING}, **AFTER_TRAINING}
+    copied.run(f"results/{PRETRAINING}")
+    log = (copied.folder / "results/letters/logs/train.source.0.log").read_text()
+    assert "starting afresh" in log
+    assert "going on" not in log
+
+
+def test_another_layers_code_trains_again(copied):
+    copied.change_code("recaffe/layers/relu.py")
+    assert copied.planned() == {"train": {*TRAINING, PRETRAINING}, **AFTER_TRAINING}
+
+
+def test_the_evaluations_code_trains_nothing(copied):
+    copied.change_code("caffetools/evaluate.py")
+    assert set(copied.planned()) == {"evaluate", "confusion", "samples", "report_page"}
+
+
+def test_an_image_more_is_a_new_data_set(copied):
+    photos = copied.folder / "photos" / "low"
+    assert cv2.imwrite(str(photos / "999.png"), np.full((12, 12), 100, np.uint8))
+    assert copied.planned() == FROM_IMAGES
+    (photos / "999.png").unlink()
+    assert copied.planned() == {}
+
+
+def test_an_image_replaced_is_a_new_data_set(copied):
+    image = sorted((copied.folder / "photos" / "low").iterdir())[0]
+    assert cv2.imwrite(str(image), np.full((12, 12), 100, np.uint8))
+    assert copied.planned() == FROM_IMAGES
+
+
+def test_another_split_is_a_new_data_set(copied):
+    copied.config["dataset"]["split"]["seed"] = 1
+    assert copied.planned() == FROM_IMAGES
+    copied.config["dataset"]["split"] = {"train": 4, "val": 3, "test": "rest", "seed": 0}
+    assert copied.planned() == FROM_IMAGES
+
+
+def test_two_options_that_swap_their_values_are_seen(finished, tmp_path):
+    miniature = finished.copy(tmp_path / "copied")
+    miniature.config["dataset"]["image"] = {"width": 28, "height": 30, "gray": True}
+    target = "results/bars/lmdb/test.json"
+    miniature.run(target)
+    miniature.config["dataset"]["image"] = {"width": 30, "height": 28, "gray": True}
+    miniature.run(target)
+    manifest = json.loads((miniature.folder / target).read_text())
+    assert (manifest["width"], manifest["height"]) == (30, 28)
+
+
+def test_a_renamed_class_is_a_new_data_set(copied):
+    (copied.folder / "photos" / "low").rename(copied.folder / "photos" / "lower")
+    assert copied.planned() == FROM_IMAGES
+
+
+def test_a_title_rewrites_the_page_alone(copied):
+    copied.config["report"]["title"] = "Bars"
+    assert copied.planned() == {"report_page": {"bars/report.html"}}
+
+
+def test_a_seed_more_leaves_the_others_alone(copied):
+    copied.config["seeds"] = [0, 1, 2]
+    planned = copied.planned()
+    assert planned["train"] == {
+        f"bars/experiments/{name}/seed2/final.caffemodel" for name in ("tuned", "scratch")
+    }
+    assert not planned.keys() & {"curves", "kernels", "samples", "lmdb", "dataset"}
+
+
+def test_another_place_is_no_reason(finished, tmp_path):
+    assert finished.copy(tmp_path / "another" / "place").planned() == {}
+
+
+# --- what was stopped -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_that_is_ended_goes_on_in_the_next_run(copied, number):
+    copied.config["experiments"] = {"scratch": fresh(copied.config["experiments"]["scratch"])}
+    solver = copied.config["experiments"]["scratch"]["solver"]
+    solver.update(max_iter=400, snapshot=20, test_interval=100)
+    copied.config["experiments"]["scratch"]["batch_size"]["train"] = 64
+    target = "results/bars/experiments/scratch/seed0/final.caffemodel"
+    folder = copied.path("experiments/scratch/seed0/snapshots")
+    process = copied.start(target)
+    trainer = wait_for_trainer(folder, "snapshot_iter_20.solverstate", process)
+    subprocess.run(["kill", f"-{int(number)}", str(trainer)], check=True)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert not (copied.folder / target).exists()
+    copied.run(target)
+    log = copied.log("train.scratch.0")
+    assert re.search(r"going on from iteration (\d+)", log), log
+    rows = read_rows(copied.path("experiments/scratch/seed0/history.csv"))
+    assert [row.iteration for row in rows] == list(range(401))
+
+
+def wait_for_trainer(folder: Path, name: str, process: subprocess.Popen[str]) -> int:
+    """The id of the trainer at work in ``folder``, once it has written ``name`` there."""
+    for _ in range(6000):
+        if (folder / name).exists():
+            return int((folder / "lock").read_text().split()[1])
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.terminate()
+    pytest.fail(process.communicate()[1], pytrace=False)
