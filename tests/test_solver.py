@@ -239,6 +239,19 @@ def test_states_choose_layers(tmp_path):
     assert [net.phase for net in nets] == [0, 1, 1]
 
 
+def test_the_nets_own_state_counts_where_the_solver_says_nothing_else():
+    levels = "".join(
+        f'layer {{ name: "{level}" type: "ReLU" bottom: "x" top: "{level}" '
+        f"include {{ min_level: {level} max_level: {level} }} }}"
+        for level in (0, 1, 2)
+    )
+    net = LINEAR + levels + "state { level: 2 }"
+    assert make("", net).net.layer_names[-1] == "2"
+    for level in (0, 1):
+        solver = make(f"train_state {{ level: {level} }}", net)
+        assert solver.net.layer_names[-1] == str(level)
+
+
 def test_test_nets_of_their_own_come_before_the_shared_one(tmp_path):
     path = tmp_path / "own.prototxt"
     path.write_text('name: "own"' + LINEAR.replace("SPECS", ""))

@@ -19,7 +19,7 @@ from recaffe.blob import Blob
 from recaffe.context import context
 from recaffe.errors import SolverError
 from recaffe.net import Net, load_weights, save_weights, share_weights
-from recaffe.proto.schema import TEST, TRAIN, NetParameter, SolverParameter, SolverState
+from recaffe.proto.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter, SolverState
 from recaffe.proto.text import read_net
 from recaffe.proto.weights import read_state, write_state
 from recaffe.solver.policies import current_step, learning_rate
@@ -82,7 +82,7 @@ class Solver(ABC):
         sources += shared * (tests - len(sources))
         if sources and self.param.test_interval < 1:
             raise SolverError("test_iter needs a test_interval of at least 1")
-        states = list(self.param.test_state) or [None] * len(sources)
+        states = list(self.param.test_state) or [NetState()] * len(sources)
         if len(states) != len(sources):
             raise SolverError(f"{len(states)} test_state for {len(sources)} test net(s)")
         return [
@@ -93,11 +93,9 @@ class Solver(ABC):
         is_path = isinstance(source, str)
         param = NetParameter()
         param.CopyFrom(read_net(source) if is_path else source)
-        level, stages = param.state.level, list(param.state.stage)
-        if state is not None and state.ByteSize():
-            level, stages = state.level or level, [*stages, *state.stage]
+        param.state.MergeFrom(state)
         origin = source if is_path else "the solver's net"
-        return self._make_net(param, phase, level=level, stages=stages, origin=origin)
+        return self._make_net(param, phase, level=param.state.level, origin=origin)
 
     # -- the loop ---------------------------------------------------------------------
 
