@@ -155,7 +155,7 @@ CONVOLUTIONS = [
     ),
     _convolution(
         "group, no bias", [normal(2, 4, 4, 4)],
-        "num_output: 6 kernel_size: 3 pad: 1 group: 2 bias_term: false", pad=(1, 1), group=2,
+        "num_output: 6 kernel_size: 3 pad: 1 group: 2 bias_term: false", pad=(1, 1), group=2, biased=False,
     ),
     _convolution(
         "dilation", [normal(1, 2, 7, 8)], "num_output: 2 kernel_size: 3 dilation: 2 pad: 1",
@@ -298,7 +298,7 @@ INNER_PRODUCTS = [
     _inner("axis 0", normal(2, 3), "num_output: 2 axis: 0", axis=0),
     _inner("last axis", normal(2, 3, 4), "num_output: 2 axis: -1", axis=2),
     _inner("transpose", normal(3, 4), "num_output: 2 transpose: true", axis=1, transpose=True),
-    _inner("no bias", normal(3, 4), "num_output: 2 bias_term: false", axis=1),
+    _inner("no bias", normal(3, 4), "num_output: 2 bias_term: false", axis=1, biased=False),
 ]
 
 

@@ -34,8 +34,8 @@ def _convolve(bottom, weight, bias, stride, pad, dilation, group) -> np.ndarray:
     return top
 
 
-def convolution(bottoms, params, *, stride, pad, dilation, group=1):
-    weight, bias = params[0], params[1] if len(params) > 1 else None
+def convolution(bottoms, params, *, stride, pad, dilation, group=1, biased=True):
+    weight, bias = params if biased else (*params, None)
     return [_convolve(b, weight, bias, stride, pad, dilation, group) for b in bottoms]
 
 
@@ -88,14 +88,15 @@ def lrn_within(bottoms, params, *, size, alpha, beta):
     return [top]
 
 
-def inner_product(bottoms, params, *, axis, transpose=False):
+def inner_product(bottoms, params, *, axis, transpose=False, biased=True):
     (bottom,) = bottoms
-    weight = params[0].T if transpose else params[0]
+    weight, bias = params if biased else (*params, None)
+    weight = weight.T if transpose else weight
     rows = bottom.reshape(math.prod(bottom.shape[:axis]), -1)
     top = np.zeros((len(rows), len(weight)))
     for i, o in _places(top.shape):
         top[i, o] = sum(float(a) * float(b) for a, b in zip(rows[i], weight[o], strict=True))
-        top[i, o] += params[1][o] if len(params) > 1 else 0
+        top[i, o] += bias[o] if biased else 0
     return [top.reshape(*bottom.shape[:axis], len(weight))]
 
 
