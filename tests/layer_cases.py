@@ -155,7 +155,8 @@ CONVOLUTIONS = [
     ),
     _convolution(
         "group, no bias", [normal(2, 4, 4, 4)],
-        "num_output: 6 kernel_size: 3 pad: 1 group: 2 bias_term: false", pad=(1, 1), group=2, biased=False,
+        "num_output: 6 kernel_size: 3 pad: 1 group: 2 bias_term: false",
+        pad=(1, 1), group=2, biased=False,
     ),
     _convolution(
         "dilation", [normal(1, 2, 7, 8)], "num_output: 2 kernel_size: 3 dilation: 2 pad: 1",
