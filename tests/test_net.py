@@ -206,6 +206,11 @@ def test_propagate_down_false_cuts():
     text = TINY.replace('top: "ip2" ', 'top: "ip2" propagate_down: false ')
     cut = {"ip": False, "ip[0]": False, "ip[1]": False}
     assert diffs(filled(text)) == ALL | cut
+    net = filled(text)
+    net.blobs["ip"].diff[...] = 1
+    # the layer above the cut does not run backward at all, not even from a diff that is there
+    assert diffs(net) == ALL | cut | {"ip": True}
+    assert (net.blobs["ip"].diff == 1).all()
 
 
 def test_propagate_down_true_asks_for_a_gradient_of_the_data():
@@ -215,7 +220,12 @@ def test_propagate_down_true_asks_for_a_gradient_of_the_data():
 
 def test_force_backward_reaches_all_but_labels():
     text = TINY.replace('top: "ip2" ', 'top: "ip2" param { lr_mult: 0 } ')
-    assert diffs(filled("force_backward: true\n" + text)) == ALL | {"data": True}
+    net = filled("force_backward: true\n" + text)
+    assert diffs(net) == ALL | {"data": True}
+    net.blobs["label"].diff[...] = 7
+    run(net)
+    run_back(net)
+    assert (net.blobs["label"].diff == 7).all()
 
 
 def test_without_a_loss_there_is_no_gradient_unless_forced():
