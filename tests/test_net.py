@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from small_nets import (
     ACCURACY,
     DATA,
@@ -23,7 +24,7 @@ from small_nets import (
 
 from caffe.proto import caffe_pb2
 from recaffe.errors import LayerError, NetError, ShapeMismatchError
-from recaffe.layers.base import Layer, make_layer
+from recaffe.layers.base import _LAYERS, Layer, make_layer
 from recaffe.net import Net, share_weights
 from recaffe.net.filter import filter_net
 from recaffe.net.splits import insert_splits
@@ -460,3 +461,28 @@ def test_layers_get_the_phase_of_the_net(monkeypatch):
     monkeypatch.setattr("recaffe.net.net.make_layer", spy)
     build(inputs(x=(1,)) + relu("r", "x"), TEST)
     assert seen == [("x", TEST), ("r", TEST)]
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_in_place_a_layer_still_has_its_input_for_backward(monkeypatch, looked_at):
+    """None of today's layers needs it there, but the next one may."""
+
+    class Square(Layer):
+        type = "Square"
+
+        def forward(self, bottoms, params):
+            return [bottoms[0] * bottoms[0]]
+
+    monkeypatch.setitem(_LAYERS, "Square", Square)
+    net = build(
+        "force_backward: true\n" + inputs(x=(1, 3)) + relu("s", "x").replace("ReLU", "Square")
+    )
+    if looked_at:
+        net.blobs["x"].data[...] = [[1, -2, 3]]
+    else:
+        net.blobs["x"].set_data(torch.tensor([[1.0, -2.0, 3.0]]))
+    run(net)
+    net.blobs["x"].set_diff(torch.ones(1, 3))
+    run_back(net)
+    np.testing.assert_array_equal(net.blobs["x"].data, [[1, 4, 9]])
+    np.testing.assert_array_equal(net.blobs["x"].diff, [[2, -4, 6]])
