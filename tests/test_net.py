@@ -399,7 +399,7 @@ def test_a_reshape_that_does_not_fit_is_told_each_time():
 
 def test_outputs_are_what_nobody_consumes_sorted_by_name():
     assert build(TINY + ACCURACY).outputs == ["accuracy", "loss"]
-    many = inputs(**{name: (1,) for name in "hcfadgbe"})
+    many = inputs(**dict.fromkeys("hcfadgbe", (1,)))
     assert build(many + relu("r", "c")).outputs == list("abcdefgh")
     assert build(TINY + ACCURACY).inputs == ["data", "label"]
 
