@@ -106,9 +106,9 @@ class Miniature:
         assert done.returncode == 0, done.stderr[-6000:]
         return done.stderr
 
-    def planned(self) -> dict[str, set[str]]:
+    def planned(self, *options: str) -> dict[str, set[str]]:
         """What would run now: rule by rule, the first output of each job, without `results/`."""
-        done = self.snakemake("--dry-run")
+        done = self.snakemake("--dry-run", *options)
         assert done.returncode == 0, done.stderr[-6000:]
         jobs: dict[str, set[str]] = {}
         rule = ""

@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -391,12 +392,16 @@ def test_other_code_starts_afresh(trained, task, monkeypatch, caplog):
 
 
 def test_a_second_trainer_is_told_who_is_at_work(task):
-    task.snapshots.mkdir()
+    with train.snapshots.locked(task.snapshots):
+        pass
     with train.snapshots.locked(task.snapshots):
         process = task.start()
         stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert f"error: snapshots: another trainer is at work here (process {os.getpid()} on " in stderr
+    holder = rf"\(process {os.getpid()} on [^()\n]+\)"
+    assert re.search(f"^error: snapshots: another trainer is at work here {holder}; ", stderr), (
+        stderr
+    )
     assert "Traceback" not in stderr
     assert not task.weights.exists()
 
@@ -405,6 +410,14 @@ def test_the_lock_is_free_once_its_holder_is_gone(task):
     task.train()
     with (task.snapshots / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_a_killed_trainer_left_half_written_is_removed(task):
+    task.snapshots.mkdir()
+    partial = task.snapshots / ".snapshot_iter_4.caffemodel.123.partial"
+    partial.write_bytes(b"half")
+    task.train()
+    assert not partial.exists()
 
 
 # --- mistakes -------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from miniature import CLASSES, Miniature, fresh
 from test_witness_opencv import assert_same_probabilities
 
@@ -265,6 +266,22 @@ def test_a_seed_more_leaves_the_others_alone(copied):
         f"bars/experiments/{name}/seed2/final.caffemodel" for name in ("tuned", "scratch")
     }
     assert not planned.keys() & {"curves", "kernels", "samples", "lmdb", "dataset"}
+
+
+def test_a_configuration_of_ones_own_takes_the_others_place(copied):
+    """Snakemake itself would merge the two, and keep the other's experiments."""
+    own = fresh(copied.config)
+    own["experiments"] = {"other": own["experiments"]["scratch"]}
+    own["seeds"] = [1]
+    del own["pretrained"]
+    (copied.folder / "own.yaml").write_text(yaml.safe_dump(own))
+    planned = copied.planned("--configfile", "own.yaml")
+    assert planned["train"] == {"bars/experiments/other/seed1/final.caffemodel"}
+    assert planned["curves"] == {"bars/plots/other.curves.png"}
+    assert "dataset" not in planned
+    target = "results/bars/experiments/other/seed1/train_val.prototxt"
+    copied.run(target, "--configfile", "own.yaml")
+    assert (copied.folder / target).exists()
 
 
 def test_another_place_is_no_reason(finished, tmp_path):
