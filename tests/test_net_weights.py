@@ -14,6 +14,7 @@ from recipes import read_model
 from small_nets import DATA, LOSS, TEST, TINY, build, filled, inputs, ip, message, relu, run
 
 from caffe.proto import caffe_pb2
+from recaffe.context import context
 from recaffe.errors import FormatError, ShapeMismatchError
 from recaffe.net import Net, load_weights, save_weights
 
@@ -33,6 +34,11 @@ layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_p
   num_output: 5 weight_filler { type: "msra" } bias_filler { type: "gaussian" std: 1 } } }
 layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 """
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    context.seed(1)
 
 
 def values(net: Net) -> list[np.ndarray]:

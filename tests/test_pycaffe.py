@@ -26,6 +26,11 @@ LABELS = np.array([0, 1, 1, 0], np.float32)
 DATA = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    context.seed(1)
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "net.prototxt").write_text(FORCED + TINY + ACCURACY)

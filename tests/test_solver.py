@@ -12,9 +12,16 @@ from small_nets import TINY, inputs
 from small_solvers import LINEAR, START, X, make, trajectory, values
 
 from caffe.proto import caffe_pb2
+from recaffe.context import context
 from recaffe.errors import CaffeError, SolverError
 from recaffe.net import Net
 from recaffe.solver import SGDSolver
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    context.seed(1)
+
 
 SPECS = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
 NORM = float(np.sqrt(4**2 + 4**2 + 2**2))
