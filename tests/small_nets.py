@@ -61,3 +61,13 @@ def filled(text: str, phase: int = TRAIN) -> Net:
     if "label" in net.blobs:
         net.blobs["label"].data[...] = [0, 1, 1, 0]
     return net
+
+
+def diffs(net: Net) -> dict[str, bool]:
+    """Run forward and backward; whether each blob and parameter got a gradient."""
+    run(net)
+    run_back(net)
+    found = {name: bool(blob.diff.any()) for name, blob in net.blobs.items()}
+    for name, blobs in net.params.items():
+        found |= {f"{name}[{i}]": bool(blob.diff.any()) for i, blob in enumerate(blobs)}
+    return {name: has for name, has in found.items() if name != "loss"}

@@ -13,6 +13,7 @@ from small_nets import (
     TINY,
     TRAIN,
     build,
+    diffs,
     filled,
     inputs,
     ip,
@@ -26,7 +27,7 @@ from caffe.proto import caffe_pb2
 from recaffe.context import context
 from recaffe.errors import LayerError, NetError, ShapeMismatchError
 from recaffe.layers.base import _LAYERS, Layer, make_layer
-from recaffe.net import Net, share_weights
+from recaffe.net import share_weights
 from recaffe.net.filter import filter_net
 from recaffe.net.splits import insert_splits
 
@@ -176,125 +177,6 @@ MISTAKES = [
 def test_mistakes_are_told(text, says):
     with pytest.raises(NetError, match=f"(?s){says}"):
         build(DATA + text)
-
-
-# -- which gradients ----------------------------------------------------------------------
-
-
-def diffs(net: Net) -> dict[str, bool]:
-    """Run forward and backward; whether each blob and parameter got a gradient."""
-    run(net)
-    run_back(net)
-    found = {name: bool(blob.diff.any()) for name, blob in net.blobs.items()}
-    for name, blobs in net.params.items():
-        found |= {f"{name}[{i}]": bool(blob.diff.any()) for i, blob in enumerate(blobs)}
-    return {name: has for name, has in found.items() if name != "loss"}
-
-
-ALL = {"data": False, "label": False, "ip": True, "ip2": True, "ip[0]": True, "ip[1]": True,
-       "ip2[0]": True, "ip2[1]": True}  # fmt: skip
-
-
-def test_gradients_reach_what_learns():
-    assert diffs(filled(TINY)) == ALL
-
-
-def test_frozen_early_layers_get_none():
-    frozen = ip("ip", "data", more="param { lr_mult: 0 } param { lr_mult: 0 }")
-    text = DATA + frozen + relu("relu", "ip") + ip("ip2", "ip", 2) + LOSS
-    assert diffs(filled(text)) == ALL | {"ip": False, "ip[0]": False, "ip[1]": False}
-
-
-def test_a_frozen_parameter_gets_none_but_its_layer_passes_it_on():
-    text = TINY.replace('top: "ip2" ', 'top: "ip2" param { lr_mult: 0 } ')
-    assert diffs(filled(text)) == ALL | {"ip2[0]": False}
-
-
-def test_propagate_down_false_cuts():
-    text = TINY.replace('top: "ip2" ', 'top: "ip2" propagate_down: false ')
-    cut = {"ip": False, "ip[0]": False, "ip[1]": False}
-    assert diffs(filled(text)) == ALL | cut
-    net = filled(text)
-    net.blobs["ip"].diff[...] = 1
-    # the layer above the cut does not run backward at all, not even from a diff that is there
-    assert diffs(net) == ALL | cut | {"ip": True}
-    assert (net.blobs["ip"].diff == 1).all()
-
-
-def test_propagate_down_true_asks_for_a_gradient_of_the_data():
-    text = TINY.replace('top: "ip" ', 'top: "ip" propagate_down: true ')
-    assert diffs(filled(text)) == ALL | {"data": True}
-
-
-def test_force_backward_reaches_all_but_labels():
-    text = TINY.replace('top: "ip2" ', 'top: "ip2" param { lr_mult: 0 } ')
-    net = filled("force_backward: true\n" + text)
-    assert diffs(net) == ALL | {"data": True}
-    net.blobs["label"].diff[...] = 7
-    run(net)
-    run_back(net)
-    assert (net.blobs["label"].diff == 7).all()
-
-
-def test_without_a_loss_there_is_no_gradient_unless_forced():
-    text = inputs(data=(4, 3)) + ip("ip", "data")
-    for force, expected in (("", False), ("force_backward: true\n", True)):
-        net = filled(force + text)
-        net.blobs["ip"].diff[...] = 1
-        run(net)
-        run_back(net)
-        assert net.params["ip"][0].diff.any() == expected
-        assert net.blobs["data"].diff.any() == expected
-
-
-def test_branches_without_a_loss_do_not_disturb():
-    """Accuracy and a dead end hang on the same blob as the loss."""
-    dead = ip("dead", "ip") + ACCURACY
-    with_dead, plain = filled(TINY + dead), filled(TINY)
-    for name, blobs in plain.params.items():
-        for ours, theirs in zip(with_dead.params[name], blobs, strict=True):
-            ours.data[...] = theirs.data
-    found = diffs(with_dead)
-    assert not found["dead[0]"]
-    assert not found["dead"]
-    diffs(plain)
-    for name, blobs in plain.params.items():
-        for ours, theirs in zip(with_dead.params[name], blobs, strict=True):
-            np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-6, atol=1e-8)
-
-
-def test_in_place_diff_is_the_gradient_at_the_layers_input():
-    """As BVLC's build answers: ReLU's backward overwrites what came from above."""
-    text = "force_backward: true\n" + inputs(data=(1, 4)) + relu("r", "data")
-    text += 'layer { name: "s" type: "ReLU" bottom: "data" top: "out" }'
-    net = build(text)
-    net.blobs["data"].data[...] = [[-1, 2, -3, 4]]
-    run(net)
-    net.blobs["out"].diff[...] = 3
-    run_back(net)
-    np.testing.assert_array_equal(net.blobs["data"].diff, [[0, 3, 0, 3]])
-
-
-def test_loss_weight_scales_gradients_and_the_sum_but_not_the_top():
-    losses, gradients = [], []
-    for weight in (1, 3):
-        net = filled(TINY.replace('top: "loss"', f'top: "loss" loss_weight: {weight}'))
-        for blobs, seed in zip(net.params.values(), (1, 2), strict=True):
-            blobs[0].data[...] = np.random.default_rng(seed).normal(size=blobs[0].shape)
-        run(net)
-        run_back(net)
-        losses.append((float(net.blobs["loss"].data), net.loss()))
-        gradients.append(net.params["ip"][0].diff.copy())
-        assert float(net.blobs["loss"].diff) == weight
-    assert losses[1][0] == losses[0][0]
-    assert losses[1][1] == pytest.approx(3 * losses[0][1], rel=1e-6)
-    np.testing.assert_allclose(gradients[1], 3 * gradients[0], rtol=1e-5)
-
-
-def test_a_loss_weight_of_zero_is_no_loss():
-    net = filled(TINY.replace('top: "loss"', 'top: "loss" loss_weight: 0'))
-    assert not any(diffs(net).values())
-    assert net.loss() == 0
 
 
 # -- running ------------------------------------------------------------------------------
