@@ -270,15 +270,14 @@ def test_a_process_that_is_ended_goes_on_from_its_snapshot(tmp_path, number):
     assert 5 <= reached < 2000
 
     process = task.start()
-    _wait_for(
-        lambda: list(task.snapshots.glob(f"*_iter_{reached // 5 * 5 + 5}.solverstate")), process
-    )
+    later = reached // 5 * 5 + 5
+    _wait_for(lambda: list(task.snapshots.glob(f"*_iter_{later}.solverstate")), process)
     process.terminate()
     stderr = process.communicate(timeout=60)[1]
     assert f"going on from iteration {reached}" in stderr
     rows = read_rows(task.snapshots / "history.csv")
     assert [row.iteration for row in rows] == list(range(len(rows)))
-    assert len(rows) > reached + 5
+    assert len(rows) > later
     assert not list(task.snapshots.glob(".*.partial"))
 
 
@@ -370,6 +369,22 @@ def test_another_configuration_starts_afresh_and_says_so(task, monkeypatch, capl
     assert "going on" not in caplog.text
     assert not (task.snapshots / "snapshot_iter_7.solverstate").exists()
     assert len(read_rows(task.history)) == 13
+
+
+def test_the_snapshots_of_the_configuration_before_are_kept(task, monkeypatch):
+    stopped(task, monkeypatch)
+    before = {path.name for path in task.snapshots.glob("snapshot_*")}
+    assert before
+    _change_solver(task)
+    task.train()
+    kept = task.snapshots / "previous"
+    assert {path.name for path in kept.glob("snapshot_*")} == before
+    _change_net(task)
+    task.train()
+    # Only one configuration back, and never one within the other.
+    assert (kept / "snapshot_iter_12.solverstate").exists()
+    assert not (kept / "snapshot_iter_7.solverstate").exists()
+    assert not (kept / "previous").exists()
 
 
 def test_other_weights_start_afresh(trained, task, monkeypatch, caplog):

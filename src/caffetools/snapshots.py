@@ -1,7 +1,7 @@
 """A trainer's own folder: its lock, its settings' fingerprint, its snapshots and history.
 
 The folder outlives a training that was stopped, so that the next attempt goes on from the
-newest whole snapshot. It belongs to one configuration: under another one it is emptied.
+newest whole snapshot. It belongs to one configuration: under another one it starts empty.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PREFIX = "snapshot"
 _STATE = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate")
 _LOCK = "lock"
 _FINGERPRINT = "fingerprint"
+_PREVIOUS = "previous"
 
 
 @contextmanager
@@ -51,18 +52,25 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def keep_only_if_same(folder: Path, fingerprint: str) -> None:
-    """Empty ``folder`` unless it was written under ``fingerprint``, and mark it as such."""
+    """Move what ``folder`` holds to ``previous`` in it, unless written under ``fingerprint``.
+
+    A change of the configuration may be a mistake, and a week's snapshots lie here; so
+    those of the configuration before stay, and only those before them go.
+    """
     mark = folder / _FINGERPRINT
     if mark.is_file() and mark.read_text(encoding="utf-8").strip() == fingerprint:
         return
-    stale = [path for path in folder.iterdir() if path.name != _LOCK]
+    stale = [path for path in folder.iterdir() if path.name not in (_LOCK, _PREVIOUS)]
     if any(_STATE.fullmatch(path.name) for path in stale):
-        LOG.info("%s: the snapshots are of another configuration; starting afresh", folder)
-    for path in stale:
-        if path.is_dir():
-            shutil.rmtree(str(path))
-        else:
-            path.unlink()
+        LOG.info(
+            "%s: the snapshots are of another configuration; starting afresh, they are kept in %s",
+            folder,
+            _PREVIOUS,
+        )
+        shutil.rmtree(str(folder / _PREVIOUS), ignore_errors=True)
+        (folder / _PREVIOUS).mkdir()
+        for path in stale:
+            path.rename(folder / _PREVIOUS / path.name)
     write_text(mark, fingerprint + "\n")
 
 
