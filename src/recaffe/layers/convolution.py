@@ -98,8 +98,17 @@ class Convolution(Layer):
         if weight.dim() == 4 and weight.device.type == "cpu":
             # Channels innermost: oneDNN's kernels and the pooling after them are 1.1 to 1.6
             # times as fast so (benchmarks/training_step.py).
-            weight = weight.contiguous(memory_format=torch.channels_last)
-            bottoms = [bottom.contiguous(memory_format=torch.channels_last) for bottom in bottoms]
+            weight = _channels_last(weight)
+            bottoms = [_channels_last(bottom) for bottom in bottoms]
         convolve = _CONVOLUTIONS[len(self.kernel)]
         settings = (self.stride, self.pad, self.dilation, self.group)
         return [convolve(bottom, weight, bias, *settings) for bottom in bottoms]
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    if tensor.shape[1] == 1:
+        # torch tells the layout by the strides, and those of one channel are both layouts';
+        # this one says what is meant, so that the tops get it too.
+        batch, _, height, width = tensor.shape
+        return tensor.contiguous().view(batch, height, width, 1).permute(0, 3, 1, 2)
+    return tensor.contiguous(memory_format=torch.channels_last)
