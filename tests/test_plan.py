@@ -124,10 +124,10 @@ def test_settings_follow_the_model_and_the_device():
     assert plan.uses_gpu
 
 
-def test_weights_come_from_pretraining_by_a_seed_that_no_run_has():
+def test_weights_come_from_pretraining_by_the_first_seed():
     plan = plan_of(seeds=[3, 4])
     assert run_folder("bars", "tuned", 4) == "results/bars/experiments/tuned/seed4"
-    expected = "results/letters/experiments/source/seed5/final.caffemodel"
+    expected = "results/letters/experiments/source/seed3/final.caffemodel"
     assert plan.weights("bars", "tuned") == expected
     assert plan.weights("bars", "scratch") is None
     assert plan.weights("letters", "source") is None

@@ -38,7 +38,7 @@ AFTER_TRAINING = {
     "report_page": {"bars/report.html"},
 }
 TRAINING = {f"bars/experiments/{name}/seed{seed}/final.caffemodel" for name, seed in RUNS}
-PRETRAINING = "letters/experiments/source/seed2/final.caffemodel"
+PRETRAINING = "letters/experiments/source/seed0/final.caffemodel"
 PATCHING = {f"bars/experiments/{name}/seed{seed}/train_val.prototxt" for name, seed in RUNS}
 LMDBS = {f"bars/lmdb/{split}/data.mdb" for split in ("train", "val", "test")}
 FROM_IMAGES = {

@@ -165,9 +165,7 @@ class Plan:
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:
             return None
         if self.source is not None:
-            # A seed of its own, or a run from scratch would start from the same draw.
-            seed = max(self.seeds) + 1
-            return f"{run_folder(self.source, SOURCE_EXPERIMENT, seed)}/final.caffemodel"
+            return f"{run_folder(self.source, SOURCE_EXPERIMENT, self.seeds[0])}/final.caffemodel"
         return f"results/{self.target}/pretrained.caffemodel"
 
     def labelled_runs(self, file: str = "") -> list[str]:
