@@ -1,9 +1,11 @@
 """Run nets of one layer with BVLC's interpreter: forward, then backward from given diffs.
 
-Reads `cases.json` and `given.npz`, writes `found.npz`; arrays are named by the case's index.
+Reads `cases.json`, `given.npz` and the cases' files in `folders`, writes `found.npz`; arrays
+are named by the case's index.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +16,11 @@ import caffe
 
 def main():
     cases = json.loads(Path("cases.json").read_text())
+    place = Path.cwd()
     given, found = np.load("given.npz"), {}
     for index, case in enumerate(cases):
         print(case["name"], file=sys.stderr, flush=True)
+        os.chdir(place / "folders" / str(index))
         Path("net.prototxt").write_text(case["net"])
         net = caffe.Net("net.prototxt", case["phase"])
         params = list(net.params["it"]) if "it" in net.params else []
@@ -29,6 +33,8 @@ def main():
             top = net.blobs[f"t{number}"]
             found[f"{index} t{number}"] = top.data.copy()
             top.diff[...] = given[f"{index} d{number}"]
+        for number, blob in enumerate(params):
+            found[f"{index} p{number} after"] = blob.data.copy()
         if not case["backward"]:
             continue
         net.backward()
@@ -36,7 +42,7 @@ def main():
             found[f"{index} b{number}"] = net.blobs[f"b{number}"].diff.copy()
         for number, blob in enumerate(params):
             found[f"{index} p{number}"] = blob.diff.copy()
-    np.savez("found.npz", **found)
+    np.savez(place / "found.npz", **found)
 
 
 if __name__ == "__main__":

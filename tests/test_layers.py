@@ -23,10 +23,10 @@ STEP = 1e-6
 
 @pytest.fixture(autouse=True)
 def _place(request, tmp_path, monkeypatch):
-    """The LMDB of a case lies in the working folder."""
+    """The files of a case lie in the working folder."""
     case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
-    if isinstance(case, Case) and case.lmdb:
-        write_lmdb(tmp_path / "lmdb", *case.lmdb)
+    if isinstance(case, Case) and case.files:
+        case.files(tmp_path)
         monkeypatch.chdir(tmp_path)
 
 

@@ -11,13 +11,13 @@ import pytest
 from bvlc import Build
 from google.protobuf import text_format
 from layer_cases import CASES, Case
-from recipes import write_lmdb
 
 from caffe.proto import caffe_pb2
 from recaffe.net import Net
 
 pytestmark = pytest.mark.oracle
 
+KNOWN = [case for case in CASES if case.bvlc]
 SCRIPT = Path(__file__).with_name("run_layers.py")
 
 
@@ -41,6 +41,8 @@ def run_here(case: Case, net: Net, values: dict[str, np.ndarray]) -> dict[str, n
         blob.data[...] = values[name]
     net.forward_layers(0, len(net.layers) - 1)
     found = {f"t{number}": net.blobs[f"t{number}"].data.copy() for number in range(case.tops)}
+    # statistics that the layer keeps among its parameters
+    found |= {f"{name} after": blob.data.copy() for name, blob in params.items()}
     for number in range(case.tops):
         net.blobs[f"t{number}"].diff[...] = values[f"d{number}"]
     if case.bvlc_backward:
@@ -53,36 +55,34 @@ def run_here(case: Case, net: Net, values: dict[str, np.ndarray]) -> dict[str, n
 def answers(bvlc: Build, tmp_path_factory: pytest.TempPathFactory):
     """For each case by name: what was found here and what BVLC's build found."""
     here = tmp_path_factory.mktemp("layers")
-    images, labels = next(case.lmdb for case in CASES if case.lmdb)
-    write_lmdb(here / "lmdb", images, labels)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(here)
-        nets = [build(case) for case in CASES]
-        values = [given(case, net) for case, net in zip(CASES, nets, strict=True)]
-        ours = [
-            run_here(case, net, value) for case, net, value in zip(CASES, nets, values, strict=True)
-        ]
+    values, ours = [], []
+    for index, case in enumerate(KNOWN):
+        folder = here / str(index)
+        folder.mkdir()
+        if case.files:
+            case.files(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            net = build(case)
+            values.append(given(case, net))
+            ours.append(run_here(case, net, values[-1]))
     packed = io.BytesIO()
     np.savez(packed, **{f"{i} {k}": v for i, value in enumerate(values) for k, v in value.items()})
     cases = [
         {"name": case.name, "net": case.net(), "phase": case.phase, "tops": case.tops,
          "bottoms": len(case.bottoms), "backward": case.bvlc_backward}
-        for case in CASES
+        for case in KNOWN
     ]  # fmt: skip
-    files = {
-        "cases.json": json.dumps(cases),
-        "given.npz": packed.getvalue(),
-        "lmdb": here / "lmdb",
-    }
+    files = {"cases.json": json.dumps(cases), "given.npz": packed.getvalue(), "folders": here}
     result = bvlc.python(SCRIPT, files=files, fetch=["found.npz"])
-    theirs: list[dict[str, np.ndarray]] = [{} for _ in CASES]
+    theirs: list[dict[str, np.ndarray]] = [{} for _ in KNOWN]
     for name, array in np.load(io.BytesIO(result.files["found.npz"])).items():
-        index, key = name.split()
+        index, key = name.split(" ", 1)
         theirs[int(index)][key] = array
-    return dict(zip([case.name for case in CASES], zip(ours, theirs, strict=True), strict=True))
+    return dict(zip([case.name for case in KNOWN], zip(ours, theirs, strict=True), strict=True))
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES])
+@pytest.mark.parametrize("name", [case.name for case in KNOWN])
 def test_layer_agrees_with_bvlc(answers, name):
     ours, theirs = answers[name]
     assert ours.keys() == theirs.keys()

@@ -1,0 +1,232 @@
+"""Convolution, Pooling."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from layer_cases.case import Case, apart, normal, places
+
+
+def _convolve(bottom, weight, bias, stride, pad, dilation, group) -> np.ndarray:
+    outputs, group_channels, *kernel = weight.shape
+    sizes = [
+        (size + 2 * p - (d * (k - 1) + 1)) // s + 1
+        for size, p, d, k, s in zip(bottom.shape[2:], pad, dilation, kernel, stride, strict=True)
+    ]
+    top = np.zeros((len(bottom), outputs, *sizes))
+    for n, o, *place in places(top.shape):
+        total = float(bias[o]) if bias is not None else 0.0
+        first = o // (outputs // group) * group_channels
+        for c, *offset in places(weight.shape[1:]):
+            source = [
+                at * s - p + d * q
+                for at, s, p, d, q in zip(place, stride, pad, dilation, offset, strict=True)
+            ]
+            if all(0 <= x < size for x, size in zip(source, bottom.shape[2:], strict=True)):
+                total += weight[(o, c, *offset)] * bottom[(n, first + c, *source)]
+        top[(n, o, *place)] = total
+    return top
+
+
+def convolution(bottoms, params, *, stride, pad, dilation, group=1, biased=True):
+    weight, bias = params if biased else (*params, None)
+    return [_convolve(b, weight, bias, stride, pad, dilation, group) for b in bottoms]
+
+
+def pooling(bottoms, params, *, kernel, stride, pad, out, average=False, mask=False):
+    """``out`` is stated, since how it rounds is what the case is about."""
+    (bottom,) = bottoms
+    height, width = bottom.shape[2:]
+    top = np.zeros((*bottom.shape[:2], *out))
+    where = np.full(top.shape, -1.0)
+    for n, c, i, j in places(top.shape):
+        y, x = i * stride[0] - pad[0], j * stride[1] - pad[1]
+        inside = [
+            (bottom[n, c, v, u], v * width + u)
+            for v in range(max(y, 0), min(y + kernel[0], height))
+            for u in range(max(x, 0), min(x + kernel[1], width))
+        ]
+        if average:
+            rows = min(y + kernel[0], height + pad[0]) - y
+            columns = min(x + kernel[1], width + pad[1]) - x
+            total = sum(value for value, _ in inside)
+            top[n, c, i, j] = total / (rows * columns) if rows * columns else np.nan
+        else:
+            largest = max((value for value, _ in inside), default=-float(np.finfo("f4").max))
+            top[n, c, i, j] = largest
+            where[n, c, i, j] = next((at for value, at in inside if value == largest), -1)
+    return [top, where] if mask else [top]
+
+
+def _convolution(name: str, bottoms, settings: str, **reference) -> Case:
+    axes = bottoms[0].ndim - 2
+    full = {"stride": (1,) * axes, "pad": (0,) * axes, "dilation": (1,) * axes} | reference
+    return Case(
+        f"convolution {name}",
+        f'type: "Convolution" convolution_param {{ {settings} }}',
+        tuple(bottoms),
+        partial(convolution, **full),
+        tops=len(bottoms),
+    )
+
+
+CONVOLUTIONS = [
+    _convolution("plain", [normal(2, 3, 5, 4)], "num_output: 4 kernel_size: 3"),
+    _convolution(
+        "pad, stride", [normal(2, 3, 6, 5)], "num_output: 2 kernel_size: 3 pad: 2 stride: 2",
+        pad=(2, 2), stride=(2, 2),
+    ),
+    _convolution(
+        "group, no bias", [normal(2, 4, 4, 4)],
+        "num_output: 6 kernel_size: 3 pad: 1 group: 2 bias_term: false",
+        pad=(1, 1), group=2, biased=False,
+    ),
+    _convolution(
+        "dilation", [normal(1, 2, 7, 8)], "num_output: 2 kernel_size: 3 dilation: 2 pad: 1",
+        dilation=(2, 2), pad=(1, 1),
+    ),
+    _convolution(
+        "h and w", [normal(1, 2, 6, 7)],
+        "num_output: 2 kernel_h: 1 kernel_w: 3 stride_h: 2 stride_w: 1 pad_h: 0 pad_w: 2",
+        stride=(2, 1), pad=(0, 2),
+    ),
+    _convolution(
+        "axis by axis", [normal(1, 2, 6, 7)],
+        "num_output: 2 kernel_size: 3 kernel_size: 2 stride: 1 stride: 3 pad: 1 pad: 0 "
+        "dilation: 1 dilation: 2",
+        stride=(1, 3), pad=(1, 0), dilation=(1, 2),
+    ),
+    _convolution(
+        "1-D", [normal(2, 3, 9)], "num_output: 2 kernel_size: 3 stride: 2 pad: 1",
+        stride=(2,), pad=(1,),
+    ),
+    _convolution(
+        "3-D", [normal(1, 2, 3, 4, 5)], "num_output: 2 kernel_size: 2 stride: 1 pad: 1 group: 2",
+        pad=(1, 1, 1), group=2,
+    ),
+    _convolution(
+        "two bottoms", [normal(2, 2, 4, 4), normal(2, 2, 4, 4, seed=1)],
+        "num_output: 3 kernel_size: 2",
+    ),
+]  # fmt: skip
+
+
+def _pooling(name: str, bottom, settings: str, out, kernel, stride=(1, 1), pad=(0, 0), **more):
+    reference = {key: more.pop(key) for key in ("average", "mask") if key in more}
+    return Case(
+        f"pooling {name}",
+        f'type: "Pooling" pooling_param {{ {settings} }}',
+        (bottom,),
+        partial(pooling, kernel=kernel, stride=stride, pad=pad, out=out, **reference),
+        tops=2 if reference.get("mask") else 1,
+        **more,
+    )
+
+
+POOLINGS = [
+    _pooling("max", apart(2, 2, 4, 6), "kernel_size: 2 stride: 2", (2, 3), (2, 2), (2, 2)),
+    _pooling("odd sizes", apart(1, 2, 7, 6), "kernel_size: 3 stride: 2", (3, 3), (3, 3), (2, 2)),
+    _pooling(
+        "padded", apart(1, 2, 4, 6), "kernel_size: 3 stride: 2 pad: 1", (3, 4), (3, 3), (2, 2),
+        (1, 1),
+    ),
+    _pooling(
+        "last window dropped", apart(1, 1, 5, 2), "kernel_size: 2 stride: 2 pad: 1", (3, 2),
+        (2, 2), (2, 2), (1, 1),
+    ),
+    _pooling(
+        "average, last window dropped", apart(1, 1, 2, 3),
+        "pool: AVE kernel_size: 3 stride: 3 pad: 1", (1, 2), (3, 3), (3, 3), (1, 1), average=True,
+    ),
+    _pooling(
+        "floor", apart(1, 2, 6, 7), "kernel_size: 3 stride: 2 round_mode: FLOOR", (2, 3), (3, 3),
+        (2, 2),
+    ),
+    _pooling(
+        "average, floor", normal(1, 2, 6, 7),
+        "pool: AVE kernel_size: 3 stride: 2 round_mode: FLOOR", (2, 3), (3, 3), (2, 2),
+        average=True,
+    ),
+    _pooling(
+        "h and w", apart(1, 2, 5, 7),
+        "kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1", (4, 4), (2, 3),
+        (1, 2), (0, 1),
+    ),
+    _pooling(
+        "average, padded", normal(2, 2, 4, 5), "pool: AVE kernel_size: 3 stride: 2 pad: 1",
+        (3, 3), (3, 3), (2, 2), (1, 1), average=True,
+    ),
+    _pooling(
+        "average, odd sizes", normal(1, 1, 5, 8), "pool: AVE kernel_size: 3 stride: 2", (2, 4),
+        (3, 3), (2, 2), average=True,
+    ),
+    _pooling("global", apart(2, 3, 3, 5), "global_pooling: true", (1, 1), (3, 5)),
+    _pooling(
+        "average, global", normal(2, 3, 3, 5), "pool: AVE global_pooling: true", (1, 1), (3, 5),
+        average=True,
+    ),
+    _pooling(
+        "mask", apart(2, 2, 5, 6), "kernel_size: 3 stride: 2 pad: 1", (3, 4), (3, 3), (2, 2),
+        (1, 1), mask=True,
+    ),
+    _pooling(
+        "ties", np.round(normal(1, 2, 5, 5)), "kernel_size: 3 stride: 2", (2, 2), (3, 3),
+        (2, 2), mask=True, differentiable=False,
+    ),
+    _pooling(
+        "kernel beyond the bottom", apart(1, 1, 2, 2), "kernel_size: 3 stride: 2", (1, 1),
+        (3, 3), (2, 2),
+    ),
+    # BVLC's backward writes outside the bottom here, to the mask's -1.
+    _pooling(
+        "empty windows", apart(1, 1, 5, 5), "kernel_size: 2 stride: 5", (2, 2), (2, 2), (5, 5),
+        mask=True, differentiable=False, bvlc_backward=False,
+    ),
+    _pooling(
+        "average, empty windows", apart(1, 1, 5, 6), "pool: AVE kernel_size: 2 stride: 5", (2, 2),
+        (2, 2), (5, 5), average=True, differentiable=False,
+    ),
+]  # fmt: skip
+
+
+CASES = [*CONVOLUTIONS, *POOLINGS]
+
+IMAGE = (2, 3, 5, 5)
+CONV = "convolution_param {{ num_output: 4 {} }}".format
+POOL = "pooling_param {{ {} }}".format
+MISTAKES = [
+    ("Convolution", CONV(""), [IMAGE], 1, "kernel_size is missing"),
+    ("Convolution", CONV("kernel_size: 0"), [IMAGE], 1, "kernel must be at least 1"),
+    ("Convolution", CONV("kernel_size: 3 stride: 0"), [IMAGE], 1, "stride must be at least 1"),
+    ("Convolution", CONV("kernel_size: 6"), [IMAGE], 1, r"\[6, 6\] does not fit .*\[2, 3, 5, 5\]"),
+    ("Convolution", CONV("kernel_size: 3 dilation: 3"), [IMAGE], 1, "does not fit"),
+    ("Convolution", CONV("kernel_size: 3 group: 2"), [IMAGE], 1, "group 2 .* 3 input channels"),
+    ("Convolution", CONV("kernel_size: 3 group: 3"), [IMAGE], 1, "group 3 .* num_output 4"),
+    ("Convolution", CONV("kernel_size: 3 axis: 2"), [IMAGE], 1, "channels must be axis 1"),
+    ("Convolution", CONV("kernel_size: 3 axis: 4"), [IMAGE], 1, "axis 4 is not in"),
+    ("Convolution", CONV("kernel_size: 3 kernel_h: 3"), [IMAGE], 1, "not both"),
+    ("Convolution", CONV("kernel_h: 3"), [IMAGE], 1, r"at least 1, found \[3, 0\]"),
+    ("Convolution", CONV("kernel_h: 3 kernel_w: 3"), [(2, 3, 5)], 1, "two spatial axes, found 1"),
+    ("Convolution", CONV("kernel_size: [1, 2, 3]"), [IMAGE], 1, "3 times for 2 spatial axes"),
+    ("Convolution", CONV("kernel_size: 1"), [(2, 3)], 1, "1 to 3 spatial axes"),
+    ("Convolution", CONV("kernel_size: 1"), [(1, 3, 2, 2, 2, 2)], 1, "1 to 3 spatial axes"),
+    ("Convolution", "convolution_param { kernel_size: 1 }", [IMAGE], 1, "num_output must be"),
+    ("Convolution", CONV("kernel_size: 1"), [], 1, "bottom blob.s., found 0"),
+    ("Convolution", CONV("kernel_size: 1"), [IMAGE], 2, "1 bottom.*2 top"),
+    ("Convolution", CONV("kernel_size: 1"), [IMAGE, IMAGE], 1, "2 bottom.*1 top"),
+    ("Convolution", CONV("kernel_size: 1"), [IMAGE, (2, 4, 5, 5)], 2, "need .* 3 channels"),
+    ("Convolution", CONV('kernel_size: 1 weight_filler { type: "xaver" }'), [IMAGE], 1,
+     "unknown filler type 'xaver'; known: .*xavier"),
+    ("Pooling", POOL(""), [IMAGE], 1, "kernel_size is missing"),
+    ("Pooling", POOL("kernel_size: 2 stride: 0"), [IMAGE], 1, "stride must be at least 1"),
+    ("Pooling", POOL("kernel_size: 2 pad: 2"), [IMAGE], 1, "pad .* smaller than the kernel"),
+    ("Pooling", POOL("kernel_size: 7"), [IMAGE], 1, r"\[7, 7\] is larger .*\[2, 3, 5, 5\]"),
+    ("Pooling", POOL("kernel_size: 2"), [(2, 3, 5)], 1, r"\(N, C, H, W\)"),
+    ("Pooling", POOL("kernel_size: 2 pool: AVE"), [IMAGE], 2, "only pool: MAX has a mask"),
+    ("Pooling", POOL("kernel_size: 2 pool: STOCHASTIC"), [IMAGE], 1, "stochastic"),
+    ("Pooling", POOL("kernel_size: 2 global_pooling: true"), [IMAGE], 1, "give no kernel_size"),
+    ("Pooling", POOL("global_pooling: true stride: 2"), [IMAGE], 1, "stride 1 and pad 0"),
+    ("Pooling", POOL("kernel_size: 2"), [IMAGE], 3, "1 to 2 top blob.s., found 3"),
+]  # fmt: skip
