@@ -312,6 +312,34 @@ def test_parameters_of_one_name_are_one_blob_whose_gradients_add_up():
     np.testing.assert_allclose(both, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_permissive_sharing_of_another_shape_shares_values_and_gradients():
+    shared = 'param { name: "w" share_mode: PERMISSIVE } param { name: "b" share_mode: PERMISSIVE }'
+    text = "force_backward: true\n" + inputs(a=(4, 6), b=(2, 2))
+    text += ip("ip", "a", 2, shared) + ip("ip2", "b", 6, shared.replace('"b"', '"c"'))
+    net = build(text)
+    first, second = net.params["ip"][0], net.params["ip2"][0]
+    assert (first.shape, second.shape) == ((2, 6), (6, 2))
+    second.data[...] = np.arange(12).reshape(6, 2)
+    np.testing.assert_array_equal(first.data, np.arange(12).reshape(2, 6))
+    for name in ("a", "b"):
+        net.blobs[name].data[...] = 1
+    run(net)
+    net.blobs["ip"].diff[...] = 1
+    net.blobs["ip2"].diff[...] = [[1], [2]]
+    run_back(net)
+    assert (first.diff == 4 + 3).all()
+    assert (second.diff == 4 + 3).all()
+    net.clear_param_diffs()
+    assert not second.diff.any()
+
+
+def test_permissive_sharing_wants_the_same_count():
+    shared = 'param { name: "w" share_mode: PERMISSIVE }'
+    text = inputs(a=(4, 6)) + ip("ip", "a", 2, shared) + ip("ip2", "a", 3, shared)
+    with pytest.raises(ShapeMismatchError, match=r"'ip2', blob 0: .*'w' .*\[3, 6\] .*\[2, 6\]"):
+        build(text)
+
+
 def test_factors_of_a_shared_parameter_come_from_whoever_gives_them():
     text = inputs(data=(4, 3)) + ip("ip", "data", more='param { name: "w" }')
     text += ip("ip2", "ip", more='param { name: "w" lr_mult: 0.5 decay_mult: 0 }')
@@ -354,12 +382,32 @@ def test_layers_get_the_phase_of_the_net(monkeypatch):
     assert seen == [("x", TEST), ("r", TEST)]
 
 
+def test_a_loss_layer_needs_no_top():
+    net = filled(TINY.replace(' top: "loss"', ""))
+    assert net.outputs == []
+    assert list(net.blobs)[-1] == "(automatic)"
+    run(net)
+    beside = filled(TINY)
+    for name, blobs in beside.params.items():
+        for blob, other in zip(blobs, net.params[name], strict=True):
+            blob.data[...] = other.data
+    run(beside)
+    assert net.loss() == beside.loss() > 0
+    run_back(net)
+    run_back(beside)
+    np.testing.assert_array_equal(net.params["ip"][0].diff, beside.params["ip"][0].diff)
+
+
+def test_a_layer_that_cannot_work_in_place_says_so():
+    with pytest.raises(LayerError, match=r"'ip' \(InnerProduct\): top 'x' is a bottom as well"):
+        build(inputs(x=(1, 3)) + ip("ip", "x", top="x"))
+
+
 @pytest.mark.parametrize("looked_at", [False, True])
 def test_in_place_a_layer_still_has_its_input_for_backward(monkeypatch, looked_at):
-    """None of today's layers needs it there, but the next one may."""
-
     class Square(Layer):
         type = "Square"
+        in_place = True
 
         def forward(self, bottoms, params):
             return [bottoms[0] * bottoms[0]]

@@ -191,3 +191,49 @@ class Blob:
     @property
     def width(self) -> int:
         return self._legacy_dim(3)
+
+
+class ReshapedBlob(Blob):
+    """Another blob's data and diff in a shape of its own, of the same count.
+
+    So a parameter is shared between layers with ``share_mode: PERMISSIVE``.
+    """
+
+    def __init__(self, owner: Blob, shape: Sequence[int]) -> None:
+        super().__init__(shape, owner.device)
+        self._owner = owner
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._owner.data.reshape(self.shape)
+
+    @property
+    def diff(self) -> np.ndarray:
+        return self._owner.diff.reshape(self.shape)
+
+    @property
+    def data_handed_out(self) -> bool:
+        return self._owner.data_handed_out
+
+    @property
+    def data_tensor(self) -> Tensor:
+        return self._owner.data_tensor.view(self.shape)
+
+    @property
+    def diff_tensor(self) -> Tensor:
+        return self._owner.diff_tensor.reshape(self.shape)
+
+    def set_data(self, tensor: Tensor) -> None:
+        self._owner.set_data(tensor.reshape(self._owner.shape))
+
+    def share_data(self, other: Blob) -> None:
+        self._owner.share_data(other)
+
+    def set_diff(self, tensor: Tensor) -> None:
+        self._owner.set_diff(tensor.reshape(self._owner.shape))
+
+    def add_diff(self, tensor: Tensor) -> None:
+        self._owner.add_diff(tensor.reshape(self._owner.shape))
+
+    def clear_diff(self) -> None:
+        self._owner.clear_diff()

@@ -27,13 +27,18 @@ class Layer:
     Attributes:
         bottoms, tops: how many a layer of this type takes, as ``(least, most)``;
             ``None`` means no limit.
+        as_many: whether each bottom has a top.
+        in_place: whether a top may overwrite the bottom of the same index.
         is_loss: whether the first top is a loss, which has ``loss_weight: 1`` by default.
+            Tops that a loss layer needs and the prototxt leaves out are added without a name.
         blobs: the parameters, in Caffe's order (weights, then bias).
     """
 
     type: ClassVar[str]
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
+    as_many: ClassVar[bool] = False
+    in_place: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
 
     def __init__(self, param: Any, phase: int) -> None:
@@ -42,7 +47,19 @@ class Layer:
         self.phase = phase
         self.blobs: list[Blob] = []
         self._check_count("bottom", len(param.bottom), self.bottoms)
-        self._check_count("top", len(param.top), self.tops)
+        self._check_count("top", self.top_count, self.tops)
+        if self.as_many and self.top_count != len(param.bottom):
+            raise self.error(
+                f"expected one top for each bottom, found {len(param.bottom)} bottom(s) and "
+                f"{self.top_count} top(s)"
+            )
+        self._check_in_place()
+
+    @property
+    def top_count(self) -> int:
+        """How many tops there are, those without a name included."""
+        named = len(self.param.top)
+        return max(named, self.tops[0]) if self.is_loss else named
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         """Check the parameters and make :attr:`blobs`; called once."""
@@ -88,11 +105,45 @@ class Layer:
             raise self.error(f"axis {axis} is not in a bottom of shape {list(shape)}")
         return axis % len(shape)
 
+    def _check_in_place(self) -> None:
+        bottoms = list(self.param.bottom)
+        for index, top in enumerate(self.param.top):
+            if top in bottoms and not (self.in_place and bottoms[index : index + 1] == [top]):
+                raise self.error(
+                    f"top '{top}' is a bottom as well: this layer cannot work in place; "
+                    "give the top a name of its own"
+                )
+
     def _check_count(self, what: str, found: int, allowed: tuple[int, int | None]) -> None:
         least, most = allowed
         if found < least or (most is not None and found > most):
             expected = f"{least}" if least == most else f"{least} to {most or 'any number of'}"
             raise self.error(f"expected {expected} {what} blob(s), found {found}")
+
+
+class BlobLayer(Layer):
+    """A layer that works on blobs themselves, outside autograd: it calls foreign code, say.
+
+    The net calls :meth:`attach` once and :meth:`setup` and :meth:`top_shapes` after it; then
+    :meth:`forward_blobs` and :meth:`backward_blobs` in the place of :meth:`forward`.
+
+    Attributes:
+        bottom_blobs, top_blobs: what it reads and writes.
+    """
+
+    def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
+        """Take the blobs, before setup."""
+        self.bottom_blobs, self.top_blobs = list(bottoms), list(tops)
+
+    def forward_blobs(self) -> None:
+        """Write the tops' shapes and data."""
+        raise NotImplementedError
+
+    def backward_blobs(self, propagate_down: Sequence[bool]) -> None:
+        """Write the diffs of those bottoms that ``propagate_down`` marks; add to the parameters'.
+
+        By default there is none.
+        """
 
 
 AnyLayer = TypeVar("AnyLayer", bound=type[Layer])

@@ -31,14 +31,10 @@ class Convolution(Layer):
 
     bottoms = (1, None)
     tops = (1, None)
+    as_many = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.convolution_param
-        if len(self.param.bottom) != len(self.param.top):
-            raise self.error(
-                f"expected one top for each bottom, found {len(self.param.bottom)} bottom(s) "
-                f"and {len(self.param.top)} top(s)"
-            )
         shape = bottom_shapes[0]
         self.axis = self.canonical_axis(parameter.axis, shape)
         if self.axis != 1:

@@ -20,6 +20,8 @@ class Dropout(Layer):
     Source: ``dropout_layer.cpp``; Srivastava et al. 2014.
     """
 
+    in_place = True
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.ratio = self.param.dropout_param.dropout_ratio
         if not 0 <= self.ratio < 1:

@@ -17,6 +17,8 @@ class ReLU(Layer):
     Source: ``relu_layer.cpp``.
     """
 
+    in_place = True
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         slope = self.param.relu_param.negative_slope
         (bottom,) = bottoms

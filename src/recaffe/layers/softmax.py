@@ -17,6 +17,8 @@ class Softmax(Layer):
     Source: ``softmax_layer.cpp``.
     """
 
+    in_place = True
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom_shapes[0])
 

@@ -38,7 +38,7 @@ class SoftmaxWithLoss(Layer):
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         labelled_shape(self, bottom_shapes, self.axis)
-        return [(), bottom_shapes[0]][: len(self.param.top)]
+        return [(), bottom_shapes[0]][: self.top_count]
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         scores, labels = bottoms
@@ -52,4 +52,4 @@ class SoftmaxWithLoss(Layer):
             bounded = bounded * counted
         batch = math.prod(scores.shape[: self.axis])
         loss = -bounded.sum() / normaliser(self.param.loss_param, index, counted, batch)
-        return [loss, log_probabilities.exp()][: len(self.param.top)]
+        return [loss, log_probabilities.exp()][: self.top_count]

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recaffe.blob import Blob
+from recaffe.blob import Blob, ReshapedBlob
 from recaffe.context import context
 from recaffe.errors import CaffeError, LayerError, NetError, ShapeMismatchError
-from recaffe.layers import Layer, make_layer
+from recaffe.layers import BlobLayer, Layer, make_layer
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
 from recaffe.net.splits import insert_splits
@@ -73,6 +73,7 @@ class Net:
         self._tops: list[list[Blob]] = []
         self._bottom_shapes: list[list[tuple[int, ...]]] = []
         self._tapes: list[_Tape | None] = []
+        self._given_rates: list[list[float]] = []
         for layer_param in self.param.layer:
             self._append(layer_param)
         self.layer_names: list[str] = [layer.name for layer in self.layers]
@@ -81,12 +82,8 @@ class Net:
         }
         self.loss_weights = [_loss_weights(layer) for layer in self.layers]
         self._connect_params()
-        specs = [[_spec(layer, i) for i in range(len(layer.blobs))] for layer in self.layers]
         self._plan = plan_gradients(
-            self.layers,
-            [[lr_mult for lr_mult, _ in layer_specs] for layer_specs in specs],
-            self.loss_weights,
-            self.param.force_backward,
+            self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
         self._set_loss_diffs()
 
@@ -95,11 +92,17 @@ class Net:
     def _append(self, layer_param: Any) -> None:
         if not layer_param.HasField("phase"):
             layer_param.phase = self.phase
+        # A layer may set the factors of its parameters to 0, but whether it runs backward
+        # follows from those that the prototxt gives.
+        given = list(type(layer_param)(param=layer_param.param).param)
         layer = make_layer(layer_param, layer_param.phase)
         if layer.is_loss and not layer_param.loss_weight:
-            layer_param.loss_weight.extend([1.0] + [0.0] * (len(layer_param.top) - 1))
+            layer_param.loss_weight.extend([1.0] + [0.0] * (layer.top_count - 1))
         bottoms = [self.blobs[name] for name in layer_param.bottom]
+        tops = [self._top_blob(layer, index) for index in range(layer.top_count)]
         shapes = [blob.shape for blob in bottoms]
+        if isinstance(layer, BlobLayer):
+            layer.attach(bottoms, tops)
         try:
             layer.setup(shapes)
             top_shapes = layer.top_shapes(shapes)
@@ -107,25 +110,31 @@ class Net:
             raise
         except CaffeError as error:
             raise layer.error(str(error)) from error
-        tops = []
-        for index, (name, shape) in enumerate(zip(layer_param.top, top_shapes, strict=True)):
-            tops.append(self._top_blob(layer, index, name))
-            tops[-1].reshape(shape)
+        for top, shape in zip(tops, top_shapes, strict=True):
+            top.reshape(shape)
         self.layers.append(layer)
         self._bottoms.append(bottoms)
         self._tops.append(tops)
         self._bottom_shapes.append(shapes)
         self._tapes.append(None)
+        self._given_rates.append(
+            [given[i].lr_mult if i < len(given) else 1.0 for i in range(len(layer.blobs))]
+        )
 
-    def _top_blob(self, layer: Layer, index: int, name: str) -> Blob:
-        in_place = list(layer.param.bottom[index : index + 1]) == [name]
-        if in_place:
-            return self.blobs[name]
+    def _top_blob(self, layer: Layer, index: int) -> Blob:
+        if index >= len(layer.param.top):
+            return self._add_blob("(automatic)")
+        name = layer.param.top[index]
+        if list(layer.param.bottom[index : index + 1]) == [name]:
+            return self.blobs[name]  # in place
         if name in self.blobs:
             raise NetError(
                 f"layer '{layer.name}': top '{name}' is already the top of another layer; "
                 "rename one of them (in place a layer may only overwrite its own bottom)"
             )
+        return self._add_blob(name)
+
+    def _add_blob(self, name: str) -> Blob:
         self.blobs[name] = Blob(device=self.device)
         return self.blobs[name]
 
@@ -169,12 +178,7 @@ class Net:
                 f"layer '{owner[0]}', but has the shape {list(blob.shape)} instead of "
                 f"{list(owned.shape)}"
             )
-        if permissive and blob.shape != owned.shape:
-            raise NetError(
-                f"layer '{layer.name}', blob {index}: share_mode PERMISSIVE with another shape "
-                f"({list(blob.shape)} for {list(owned.shape)}) is not supported"
-            )
-        return owned
+        return owned if blob.shape == owned.shape else ReshapedBlob(owned, blob.shape)
 
     def _agree_on_factors(self, spec: Any, position: int) -> None:
         """Those who share a parameter may each give its factors, or leave it to the others."""
@@ -219,6 +223,9 @@ class Net:
     def _forward_layer(self, index: int, record: bool) -> None:
         layer, bottoms = self.layers[index], self._bottoms[index]
         shapes = [blob.shape for blob in bottoms]
+        if isinstance(layer, BlobLayer):
+            layer.forward_blobs()
+            return
         if shapes != self._bottom_shapes[index]:
             self._reshape_layer(index)
         inputs = [self._input(index, blob) for blob in bottoms]
@@ -254,6 +261,9 @@ class Net:
 
     def _backward_layer(self, index: int, retain: bool) -> None:
         layer = self.layers[index]
+        if isinstance(layer, BlobLayer):
+            layer.backward_blobs(self._plan.bottoms[index])
+            return
         bottoms = _chosen(self._bottoms[index], self._plan.bottoms[index])
         params = _chosen(layer.blobs, self._plan.params[index])
         if not bottoms and not params:
@@ -327,7 +337,7 @@ def _spec(layer: Layer, index: int) -> tuple[float, float]:
 
 def _loss_weights(layer: Layer) -> list[float]:
     given = list(layer.param.loss_weight)
-    tops = len(layer.param.top)
+    tops = layer.top_count
     if given and len(given) != tops:
         raise layer.error(f"loss_weight is given {len(given)} time(s) for {tops} top(s)")
     return given or [0.0] * tops
