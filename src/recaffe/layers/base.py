@@ -61,6 +61,12 @@ class Layer:
         named = len(self.param.top)
         return max(named, self.tops[0]) if self.is_loss else named
 
+    @property
+    def top_names(self) -> list[str]:
+        """The tops' names; Caffe calls those that the prototxt leaves out ``(automatic)``."""
+        named = list(self.param.top)
+        return named + ["(automatic)"] * (self.top_count - len(named))
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         """Check the parameters and make :attr:`blobs`; called once."""
 

@@ -67,7 +67,7 @@ def _drop_what_no_loss_reaches(
     skipped: set[str] = set()
     for index in reversed(range(len(layers))):
         layer = layers[index]
-        tops = list(layer.param.top)
+        tops = layer.top_names
         contributes = any(loss_weights[index]) or not under_loss.isdisjoint(tops)
         if skipped.issuperset(tops):
             needed[index] = False

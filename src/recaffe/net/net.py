@@ -122,9 +122,9 @@ class Net:
         )
 
     def _top_blob(self, layer: Layer, index: int) -> Blob:
+        name = layer.top_names[index]
         if index >= len(layer.param.top):
-            return self._add_blob("(automatic)")
-        name = layer.param.top[index]
+            return self._add_blob(name)
         if list(layer.param.bottom[index : index + 1]) == [name]:
             return self.blobs[name]  # in place
         if name in self.blobs:
