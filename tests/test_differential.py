@@ -1,0 +1,76 @@
+"""Nets and solvers drawn from a seed, here and in BVLC's build."""
+
+from __future__ import annotations
+
+import pytest
+from differential import draw_neurons, draw_structure, draw_windows  # noqa: F401
+from differential.compare import ask_bvlc, ask_ours, differences
+from differential.draw import DRAWERS, draw_net
+from differential.draw_solvers import TYPES, draw_solver
+from differential.known import reason
+from differential.mutate import mutate_net
+
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+
+CASES_A_TYPE = 45
+MUTATED_CASES_A_TYPE = 20
+SOLVER_CASES = 300
+
+each_type = pytest.mark.parametrize("type_", sorted(DRAWERS))
+
+
+def answered(bvlc, cases) -> dict[str, list]:
+    """Cases and what BVLC's build gives for each, by type."""
+    by_type: dict[str, list] = {}
+    for case, theirs in zip(cases, ask_bvlc(bvlc, cases), strict=True):
+        by_type.setdefault(case.type, []).append((case, theirs))
+    return by_type
+
+
+def assert_agreement(pairs) -> None:
+    told = []
+    for case, theirs in pairs:
+        found = differences(ask_ours(case), theirs)
+        if found and not reason(case, found):
+            told.append("\n".join([case.name, *case.texts(), *found]))
+    assert not told, f"{len(told)} of {len(pairs)} differ\n" + "\n\n".join(told)
+
+
+def assert_accepted(pairs) -> None:
+    refused = [(case, words) for case, words in pairs if isinstance(words, str)]
+    assert not refused, f"BVLC refuses {refused[0][0].name}: {refused[0][1]}"
+
+
+@pytest.fixture(scope="module")
+def drawn(bvlc):
+    cases = [draw_net(type_, n) for type_ in sorted(DRAWERS) for n in range(CASES_A_TYPE)]
+    assert len(cases) >= 2000
+    return answered(bvlc, cases)
+
+
+@each_type
+def test_drawn_nets_give_bvlcs_numbers(drawn, type_):
+    assert_accepted(drawn[type_])
+    assert_agreement(drawn[type_])
+
+
+@pytest.fixture(scope="module")
+def mutated(bvlc):
+    numbers = range(MUTATED_CASES_A_TYPE)
+    return answered(bvlc, [mutate_net(type_, n) for type_ in sorted(DRAWERS) for n in numbers])
+
+
+@each_type
+def test_what_bvlc_refuses_is_refused_and_the_rest_gives_its_numbers(mutated, type_):
+    assert_agreement(mutated[type_])
+
+
+@pytest.fixture(scope="module")
+def solved(bvlc):
+    return answered(bvlc, [draw_solver(n) for n in range(SOLVER_CASES)])
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_drawn_solvers_give_bvlcs_numbers(solved, type_):
+    assert_accepted(solved[type_])
+    assert_agreement(solved[type_])
