@@ -64,6 +64,11 @@ class SyncedMemory:
         else:
             self._tensor = tensor.detach()
 
+    def release(self) -> None:
+        """Let go of the array, which is zero then, unless somebody may hold a view of it."""
+        if not self.handed_out:
+            self._tensor = None
+
     def reshape(self, shape: tuple[int, ...]) -> None:
         """Change the shape; values stay in memory order, as far as there is room for them."""
         if shape == self.shape:
@@ -131,6 +136,18 @@ class Blob:
         """Take ``tensor`` as data; the blob takes its shape."""
         self.reshape(tensor.shape)
         self._data.set(tensor)
+
+    @property
+    def owner(self) -> Blob:
+        """The blob whose memory this one shows: itself, for most."""
+        return self
+
+    def release(self) -> None:
+        """Let go of data and diff, which are zero then, unless somebody may hold a view of them."""
+        self._data.release()
+        if not self._diff.handed_out:
+            self._diff.release()
+            self._diff_is_zero = True
 
     def share_data(self, other: Blob) -> None:
         """Let data be ``other``'s own memory from now on; diff stays this blob's."""
@@ -202,6 +219,10 @@ class ReshapedBlob(Blob):
     def __init__(self, owner: Blob, shape: Sequence[int]) -> None:
         super().__init__(shape, owner.device)
         self._owner = owner
+
+    @property
+    def owner(self) -> Blob:
+        return self._owner
 
     @property
     def data(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from recaffe.layers import BlobLayer, Layer, make_layer
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
 from recaffe.net.splits import insert_splits
+from recaffe.net.whole import can_run_whole, run_whole
 from recaffe.proto.schema import NetState
 from recaffe.proto.upgrade import upgrade_net
 
@@ -49,6 +50,8 @@ class Net:
         blobs: by name, in the order they are first produced.
         params: the parameter blobs of each layer that has some, by its name.
         learnable: the parameters that a solver updates, shared ones once, in net order.
+        layer_bottoms, layer_tops: the blobs of each layer.
+        plan: where gradients are needed.
 
     Raises:
         CaffeError: whatever keeps the net from being built, naming the layer.
@@ -69,8 +72,8 @@ class Net:
         self.name: str = self.param.name
         self.layers: list[Layer] = []
         self.blobs: dict[str, Blob] = {}
-        self._bottoms: list[list[Blob]] = []
-        self._tops: list[list[Blob]] = []
+        self.layer_bottoms: list[list[Blob]] = []
+        self.layer_tops: list[list[Blob]] = []
         self._bottom_shapes: list[list[tuple[int, ...]]] = []
         self._tapes: list[_Tape | None] = []
         self._given_rates: list[list[float]] = []
@@ -82,7 +85,7 @@ class Net:
         }
         self.loss_weights = [_loss_weights(layer) for layer in self.layers]
         self._connect_params()
-        self._plan = plan_gradients(
+        self.plan = plan_gradients(
             self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
         self._set_loss_diffs()
@@ -113,8 +116,8 @@ class Net:
         for top, shape in zip(tops, top_shapes, strict=True):
             top.reshape(shape)
         self.layers.append(layer)
-        self._bottoms.append(bottoms)
-        self._tops.append(tops)
+        self.layer_bottoms.append(bottoms)
+        self.layer_tops.append(tops)
         self._bottom_shapes.append(shapes)
         self._tapes.append(None)
         self._given_rates.append(
@@ -195,7 +198,7 @@ class Net:
             factors[position] = given
 
     def _set_loss_diffs(self) -> None:
-        for weights, tops in zip(self.loss_weights, self._tops, strict=True):
+        for weights, tops in zip(self.loss_weights, self.layer_tops, strict=True):
             for weight, top in zip(weights, tops, strict=True):
                 if weight:
                     top.set_diff(torch.full(top.shape, weight, device=self.device))
@@ -209,19 +212,34 @@ class Net:
             record: keep what backward needs. Without, less memory is held.
         """
         for index in range(start, end + 1):
-            self._forward_layer(index, record and self._plan.layer[index])
+            self._forward_layer(index, record and self.plan.layer[index])
 
     def loss(self) -> float:
         """The sum of all tops that are losses, weighted, as of the last forward."""
         return sum(
             weight * float(top.data_tensor.sum())
-            for weights, tops in zip(self.loss_weights, self._tops, strict=True)
+            for weights, tops in zip(self.loss_weights, self.layer_tops, strict=True)
             for weight, top in zip(weights, tops, strict=True)
             if weight
         )
 
+    def forward_backward(self, keep: bool = True) -> float:
+        """One forward and backward of the whole net; return the loss.
+
+        Args:
+            keep: leave data and diff of every blob behind. Without, only those of the
+                parameters and the data of the outputs are: it takes less memory and time.
+        """
+        last = len(self.layers) - 1
+        if not keep and can_run_whole(self):
+            run_whole(self)
+        else:
+            self.forward_layers(0, last)
+            self.backward_layers(last, 0, retain=False)
+        return self.loss()
+
     def _forward_layer(self, index: int, record: bool) -> None:
-        layer, bottoms = self.layers[index], self._bottoms[index]
+        layer, bottoms = self.layers[index], self.layer_bottoms[index]
         shapes = [blob.shape for blob in bottoms]
         if isinstance(layer, BlobLayer):
             layer.forward_blobs()
@@ -231,20 +249,20 @@ class Net:
         inputs = [self._input(index, blob) for blob in bottoms]
         params = [blob.data_tensor.detach() for blob in layer.blobs]
         if record:
-            for tensor, wanted in zip(inputs, self._plan.bottoms[index], strict=True):
+            for tensor, wanted in zip(inputs, self.plan.bottoms[index], strict=True):
                 tensor.requires_grad_(wanted)
-            for tensor, wanted in zip(params, self._plan.params[index], strict=True):
+            for tensor, wanted in zip(params, self.plan.params[index], strict=True):
                 tensor.requires_grad_(wanted)
         with torch.set_grad_enabled(record):
             tops = layer.forward(inputs, params)
         self._tapes[index] = _Tape(inputs, params, tops) if record else None
-        for blob, tensor in zip(self._tops[index], tops, strict=False):
+        for blob, tensor in zip(self.layer_tops[index], tops, strict=False):
             blob.set_data(tensor)
 
     def _input(self, index: int, blob: Blob) -> Tensor:
         tensor = blob.data_tensor.detach()
         # The top will overwrite a view that somebody holds, but backward needs the input.
-        overwritten = blob in self._tops[index] and blob.data_handed_out
+        overwritten = blob in self.layer_tops[index] and blob.data_handed_out
         return tensor.clone() if overwritten else tensor
 
     def backward_layers(self, start: int, end: int, retain: bool = True) -> None:
@@ -256,16 +274,16 @@ class Net:
             retain: keep what another backward needs. Without, memory is freed on the way.
         """
         for index in range(start, end - 1, -1):
-            if self._plan.layer[index]:
+            if self.plan.layer[index]:
                 self._backward_layer(index, retain)
 
     def _backward_layer(self, index: int, retain: bool) -> None:
         layer = self.layers[index]
         if isinstance(layer, BlobLayer):
-            layer.backward_blobs(self._plan.bottoms[index])
+            layer.backward_blobs(self.plan.bottoms[index])
             return
-        bottoms = _chosen(self._bottoms[index], self._plan.bottoms[index])
-        params = _chosen(layer.blobs, self._plan.params[index])
+        bottoms = _chosen(self.layer_bottoms[index], self.plan.bottoms[index])
+        params = _chosen(layer.blobs, self.plan.params[index])
         if not bottoms and not params:
             return
         tape = self._tapes[index]
@@ -273,7 +291,7 @@ class Net:
             raise NetError(f"layer '{layer.name}': backward before forward; run forward() first")
         tops = [
             (tensor, blob.diff_tensor)
-            for tensor, blob in zip(tape.tops, self._tops[index], strict=False)
+            for tensor, blob in zip(tape.tops, self.layer_tops[index], strict=False)
             if tensor.requires_grad
         ]
         leaves = [tensor for tensor in (*tape.bottoms, *tape.params) if tensor.requires_grad]
@@ -302,12 +320,18 @@ class Net:
         for index in range(len(self.layers)):
             self._reshape_layer(index)
 
+    def follow_shapes(self, index: int, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Let layer ``index`` know the shapes of its bottoms, if they are others than before."""
+        if shapes != self._bottom_shapes[index]:
+            self.layers[index].top_shapes(shapes)
+            self._bottom_shapes[index] = list(shapes)
+
     def _reshape_layer(self, index: int) -> None:
-        shapes = [blob.shape for blob in self._bottoms[index]]
+        shapes = [blob.shape for blob in self.layer_bottoms[index]]
         layer = self.layers[index]
         if not shapes:
             return  # a layer without bottoms has the shapes it was set up with, or the user's
-        for blob, shape in zip(self._tops[index], layer.top_shapes(shapes), strict=True):
+        for blob, shape in zip(self.layer_tops[index], layer.top_shapes(shapes), strict=True):
             blob.reshape(shape)
         self._bottom_shapes[index] = shapes
 
