@@ -3,6 +3,7 @@
 from caffe import io
 from caffe.mode import layer_type_list, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe.net import Net
+from caffe.net_spec import NetSpec, layers, params, to_proto
 from caffe.solvers import SGDSolver, get_solver
 from recaffe.blob import Blob
 from recaffe.errors import CaffeError
@@ -16,12 +17,16 @@ __all__ = [
     "CaffeError",
     "Layer",
     "Net",
+    "NetSpec",
     "SGDSolver",
     "get_solver",
     "io",
     "layer_type_list",
+    "layers",
+    "params",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_random_seed",
+    "to_proto",
 ]
