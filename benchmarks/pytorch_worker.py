@@ -8,51 +8,8 @@ import sys
 import time
 
 import torch
+from pytorch_nets import NETS
 from torch import nn
-
-
-def lenet() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, 20, 5),
-        nn.MaxPool2d(2, ceil_mode=True),
-        nn.Conv2d(20, 50, 5),
-        nn.MaxPool2d(2, ceil_mode=True),
-        nn.Flatten(),
-        nn.Linear(800, 500),
-        nn.ReLU(inplace=True),
-        nn.Linear(500, 26),
-    )
-
-
-def caffenet() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(3, 96, 11, stride=4),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.LocalResponseNorm(5),
-        nn.Conv2d(96, 256, 5, padding=2, groups=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.LocalResponseNorm(5),
-        nn.Conv2d(256, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.Flatten(),
-        nn.Linear(9216, 4096),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.Linear(4096, 4096),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.Linear(4096, 1000),
-    )
-
-
-NETS = {"lenet": (lenet, (1, 28, 28), 26), "caffenet": (caffenet, (3, 227, 227), 1000)}
 
 
 def optimizer(net: nn.Module) -> torch.optim.SGD:
@@ -83,7 +40,7 @@ def main() -> None:
         start = time.perf_counter()
         for _ in range(count):
             learner.zero_grad()
-            loss = nn.functional.cross_entropy(net(images), labels)
+            loss = net(images, labels)
             loss.backward()
             learner.step()
         loss.item()
@@ -91,7 +48,7 @@ def main() -> None:
 
     warm_up = step(options.warm_up)
     seconds = [step(options.steps) / options.steps for _ in range(options.chunks)]
-    loss = nn.functional.cross_entropy(net(images), labels).item()
+    loss = net(images, labels).item()
     json.dump({"seconds": seconds, "warm_up": warm_up, "loss": loss}, sys.stdout)
 
 

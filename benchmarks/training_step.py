@@ -32,6 +32,7 @@ from google.protobuf import text_format
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import bvlc
+import nets
 
 from caffe.proto import caffe_pb2
 
@@ -67,6 +68,8 @@ class Case:
 CASES = {
     "lenet": Case("lenet", "LeNet", 64, (1, 28, 28), 26, warm_up=20, steps=50, chunks=4),
     "caffenet": Case("caffenet", "CaffeNet", 32, (3, 256, 256), 1000, warm_up=2, steps=2, chunks=3),
+    "googlenet": Case("googlenet", "GoogLeNet", 16, (3, 256, 256), 1000, 1, steps=1, chunks=3),
+    "resnet50": Case("resnet50", "ResNet-50", 8, (3, 256, 256), 1000, 1, steps=1, chunks=3),
 }
 
 
@@ -75,18 +78,7 @@ CASES = {
 
 def write_job(case: Case, folder: Path) -> None:
     """The solver, the net without its test layers, its LMDB of noise and its mean."""
-    net = text_format.Parse(
-        (MODELS / case.net / "train_val.prototxt").read_text(), caffe_pb2.NetParameter()
-    )
-    in_training = [layer for layer in net.layer if not _is_for_test(layer)]
-    del net.layer[:]
-    net.layer.extend(in_training)
-    net.layer[0].data_param.source = "lmdb"
-    net.layer[0].data_param.batch_size = case.batch
-
-    solver = text_format.Parse(
-        (MODELS / case.net / "solver.prototxt").read_text(), caffe_pb2.SolverParameter()
-    )
+    net, solver = WRITTEN[case.net](case) if case.net in WRITTEN else read_model(case)
     for name in ("test_iter", "test_interval", "display", "snapshot"):
         solver.ClearField(name)
     solver.random_seed = 1
@@ -95,6 +87,32 @@ def write_job(case: Case, folder: Path) -> None:
     (folder / "train_val.prototxt").write_text(text_format.MessageToString(net))
     (folder / "solver.prototxt").write_text(text_format.MessageToString(solver))
     _write_images(case, folder)
+
+
+def read_model(case: Case) -> tuple[Any, Any]:
+    """Net and solver of the pipeline's model, for training alone."""
+    folder = MODELS / case.net
+    net, solver = caffe_pb2.NetParameter(), caffe_pb2.SolverParameter()
+    text_format.Parse((folder / "train_val.prototxt").read_text(), net)
+    text_format.Parse((folder / "solver.prototxt").read_text(), solver)
+    in_training = [layer for layer in net.layer if not _is_for_test(layer)]
+    del net.layer[:]
+    net.layer.extend(in_training)
+    net.layer[0].data_param.source = "lmdb"
+    net.layer[0].data_param.batch_size = case.batch
+    return net, solver
+
+
+def _with_solver(net: Any) -> tuple[Any, Any]:
+    solver = caffe_pb2.SolverParameter(net="train_val.prototxt", base_lr=0.01, momentum=0.9)
+    solver.lr_policy, solver.weight_decay = "fixed", 0.0002
+    return net, solver
+
+
+WRITTEN = {
+    "googlenet": lambda case: _with_solver(nets.googlenet(case.batch, case.classes)),
+    "resnet50": lambda case: _with_solver(nets.resnet50(case.batch, case.classes)),
+}
 
 
 def _is_for_test(layer: Any) -> bool:
