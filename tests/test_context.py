@@ -113,3 +113,19 @@ def test_the_tree_of_errors_is_as_drawn() -> None:
             above[depth + 1 :] = [above[depth].setdefault(rest.split()[0], {})]
     shown = {name: below for name, below in tree(CaffeError).items() if hasattr(errors, name)}
     assert shown == drawn
+
+
+def test_tf32_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    context = Context()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    context.use_gpu()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    context.set_precision("tf32")
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32
+    context.set_precision("float32")
+    assert not torch.backends.cudnn.allow_tf32
+    with pytest.raises(DeviceError, match="'fp16' is not known; known: float32, tf32, bf16"):
+        context.set_precision("fp16")

@@ -11,6 +11,7 @@ from recipes import read_model, without_chance
 from small_nets import ACCURACY, DATA, LOSS, TINY, build, filled, inputs, ip, relu
 
 from recaffe.context import context
+from recaffe.errors import LayerError
 from recaffe.layers import BlobLayer
 from recaffe.layers.base import _LAYERS
 from recaffe.net import Net
@@ -147,6 +148,42 @@ def test_layers_that_work_on_blobs_run_one_by_one(monkeypatch):
     np.testing.assert_array_equal(net.blobs["twice"].data, 2 * net.blobs["ip"].data)
     np.testing.assert_array_equal(net.blobs["ip"].diff, 2 * net.blobs["twice"].diff)
     assert net.params["ip"][0].diff.any()
+
+
+def test_half_precision_is_near_and_keeps_float32_where_it_adds_up():
+    whole, layers = pair(TINY)
+    context.set_precision("bf16")
+    try:
+        loss = whole.forward_backward(keep=False)
+        # What is looked at stays float32.
+        looked_at = whole.forward_backward()
+    finally:
+        context.set_precision("float32")
+    exact = layers.forward_backward()
+    assert loss != exact
+    assert loss == pytest.approx(exact, rel=0.02)
+    assert looked_at == exact
+    whole.clear_param_diffs()
+    context.set_precision("bf16")
+    try:
+        whole.forward_backward(keep=False)
+    finally:
+        context.set_precision("float32")
+    for ours, expected in zip(whole.learnable, layers.learnable, strict=True):
+        assert ours.diff_tensor.dtype == torch.float32
+        np.testing.assert_allclose(
+            ours.diff, expected.diff, atol=0.05 * np.abs(expected.diff).max()
+        )
+    assert any(
+        (a.diff != b.diff).any() for a, b in zip(whole.learnable, layers.learnable, strict=True)
+    )
+
+
+def test_shapes_that_do_not_fit_are_told():
+    net, _ = pair(TINY)
+    net.blobs["data"].reshape(4, 5)
+    with pytest.raises(LayerError, match=r"'ip' .InnerProduct.: .*3 inputs"):
+        net.forward_backward(keep=False)
 
 
 @pytest.mark.parametrize("model", ["lenet", "caffenet"])

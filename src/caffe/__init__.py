@@ -1,7 +1,14 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
 
 from caffe import io
-from caffe.mode import layer_type_list, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe.mode import (
+    layer_type_list,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_precision,
+    set_random_seed,
+)
 from caffe.net import Net
 from caffe.net_spec import NetSpec, layers, params, to_proto
 from caffe.solvers import SGDSolver, get_solver
@@ -27,6 +34,7 @@ __all__ = [
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_precision",
     "set_random_seed",
     "to_proto",
 ]

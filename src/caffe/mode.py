@@ -34,6 +34,17 @@ def set_random_seed(seed: int) -> None:
     context.seed(seed)
 
 
+def set_precision(precision: str) -> None:
+    """How exactly training computes: "float32" as Caffe does, "tf32" or "bf16".
+
+    Not one of pycaffe's names. What a user looks at between two layers is float32 always.
+
+    Raises:
+        CaffeError: another precision.
+    """
+    context.set_precision(precision)
+
+
 def layer_type_list() -> list[str]:
     """The layer types that nets may use."""
     return layer_types()

@@ -10,12 +10,20 @@ import torch
 from recaffe.errors import DeviceError
 
 CPU = torch.device("cpu")
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class Context:
-    """The device that new nets live on, and one random generator a device."""
+    """The device that new nets live on, how training computes there, and the random generators.
+
+    Attributes:
+        precision: of training steps whose blobs nobody looks at; see :meth:`set_precision`.
+        compiles: whether such steps are compiled, which takes minutes once and pays on a GPU.
+    """
 
     def __init__(self) -> None:
+        self.precision = "float32"
+        self.compiles = False
         self.device_id = 0
         self._on_gpu = False
         self._seed: int | None = None
@@ -35,6 +43,7 @@ class Context:
             DeviceError: torch sees no such GPU.
         """
         self.select_gpu(self.device_id)
+        self.set_precision(self.precision)
         self._on_gpu = True
 
     def select_gpu(self, device_id: int) -> None:
@@ -51,6 +60,26 @@ class Context:
                 "caffe.set_mode_cpu()) or install a CUDA build of torch beside a working driver"
             )
         self.device_id = device_id
+
+    def set_precision(self, precision: str) -> None:
+        """How exactly training computes: ``float32``, which is Caffe's, or faster.
+
+        ``tf32`` rounds the factors of matrix products and convolutions to 10 bits of mantissa,
+        on GPUs that can; ``bf16`` runs them, and what follows from them, in bfloat16, while
+        parameters, gradients and losses stay float32. The tensor cores of a GPU are torch's
+        own, so ``tf32`` holds for every net of the process.
+
+        Raises:
+            DeviceError: another name.
+        """
+        if precision not in PRECISIONS:
+            raise DeviceError(
+                f"precision '{precision}' is not known; known: {', '.join(PRECISIONS)}"
+            )
+        self.precision = precision
+        # torch lets cuDNN round to TF32 unless told; Caffe's numbers want it told.
+        torch.backends.cudnn.allow_tf32 = precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
     def seed(self, seed: int) -> None:
         """Start the random numbers of every device from ``seed``."""

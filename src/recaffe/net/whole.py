@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recaffe.blob import Blob
+from recaffe.context import context
 from recaffe.layers import BlobLayer
 
 if TYPE_CHECKING:
@@ -41,10 +42,16 @@ def run_whole(net: Net) -> None:
             for top in set(tops) - kept:
                 top.release()
     leaves = {blob: blob.data_tensor.detach().requires_grad_() for blob in net.learnable}
-    values = _forward(net, leaves, kept)
+    half = context.precision == "bf16"
+    with torch.autocast(net.device.type, torch.bfloat16, enabled=half):
+        values = _forward(net, leaves, kept)
     for blob in kept & values.keys():
-        blob.set_data(values[blob].detach())
-    starts = [(values[top], top.diff_tensor) for top in losses if values[top].requires_grad]
+        blob.set_data(values[blob].detach().float())
+    starts = [
+        (values[top], top.diff_tensor.to(values[top].dtype))
+        for top in losses
+        if values[top].requires_grad
+    ]
     del values
     if not starts:
         return
@@ -84,8 +91,9 @@ def _forward(net: Net, leaves: dict[Blob, Tensor], kept: set[Blob]) -> dict[Blob
 
 
 def _value(values: dict[Blob, Tensor], blob: Blob) -> Tensor:
-    # An Input layer leaves its tops in the blobs.
-    return values[blob] if blob in values else blob.data_tensor
+    if blob in values:
+        return values[blob]
+    return blob.data_tensor  # an Input layer leaves its tops there
 
 
 def _or_constant(tensor: Tensor, wanted: bool) -> Tensor:
