@@ -6,6 +6,7 @@ import pytest
 from differential import draw_neurons, draw_structure, draw_windows  # noqa: F401
 from differential.compare import ask_bvlc, ask_ours, differences
 from differential.draw import DRAWERS, draw_net
+from differential.draw_graph import draw_graph
 from differential.draw_solvers import TYPES, draw_solver
 from differential.known import reason
 from differential.mutate import mutate_net
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
 CASES_A_TYPE = 45
 MUTATED_CASES_A_TYPE = 20
+GRAPH_CASES = 300
 SOLVER_CASES = 300
 
 each_type = pytest.mark.parametrize("type_", sorted(DRAWERS))
@@ -63,6 +65,12 @@ def mutated(bvlc):
 @each_type
 def test_what_bvlc_refuses_is_refused_and_the_rest_gives_its_numbers(mutated, type_):
     assert_agreement(mutated[type_])
+
+
+def test_drawn_graphs_give_bvlcs_numbers(bvlc):
+    graphs = answered(bvlc, [draw_graph(n) for n in range(GRAPH_CASES)])["Net"]
+    assert_accepted(graphs)
+    assert_agreement(graphs)
 
 
 @pytest.fixture(scope="module")
