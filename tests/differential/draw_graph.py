@@ -36,6 +36,8 @@ class _Graph:
         words += [f'bottom: "{bottom}"' for bottom in bottoms] + [f'top: "{top}"' for top in tops]
         self.text += f"layer {{ {' '.join(words)} {settings} }}\n"
         self.consumed.update(bottoms)
+        if "loss_weight" in settings:
+            self.consumed.update(tops)  # a loss is read as well: Caffe splits it
         self.layers += 1
 
     def new(self) -> str:
