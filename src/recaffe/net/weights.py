@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from recaffe.errors import ShapeMismatchError
 from recaffe.net.net import Net
+from recaffe.proto import hdf5
 from recaffe.proto.arrays import legacy_shape_equal
 from recaffe.proto.weights import LayerWeights, read_weights, write_weights
 
@@ -17,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_weights(net: Net, path: str | Path) -> None:
-    """Copy the weights of a ``.caffemodel`` into the layers of the same names.
+    """Copy the weights of a ``.caffemodel``, HDF5 or not, into the layers of the same names.
 
     Layers that only one side has are left alone, and logged.
 
@@ -25,7 +28,8 @@ def load_weights(net: Net, path: str | Path) -> None:
         FormatError: the file is absent, cut short, or no caffemodel.
         ShapeMismatchError: a layer of the same name with other blobs; nothing is copied then.
     """
-    weights = [layer for layer in read_weights(path) if layer.name in net.layer_names]
+    source = _read_hdf5(net, path) if hdf5.is_hdf5(path) else read_weights(path)
+    weights = [layer for layer in source if layer.name in net.layer_names]
     for layer in weights:
         _check_fit(net, layer, str(path))
     for layer in weights:
@@ -35,6 +39,24 @@ def load_weights(net: Net, path: str | Path) -> None:
     fresh = [name for name in net.params if name not in loaded]
     if fresh:
         logger.info("%s: no weights for %s: left as they are", path, ", ".join(fresh))
+
+
+def _read_hdf5(net: Net, path: str | Path) -> list[LayerWeights]:
+    """Its layers; where it leaves a shared blob to the owner, the net's own stands for it."""
+    owned = set(net.param_places)
+    layers = []
+    for layer in hdf5.read_weights(path):
+        blobs = dict(layer.blobs)
+        for index, blob in enumerate(net.params.get(layer.name, [])):
+            if (layer.name, index) not in owned:
+                blobs.setdefault(index, blob.data)
+        if sorted(blobs) != list(range(len(blobs))):
+            raise ShapeMismatchError(
+                f"{path}: layer '{layer.name}' holds the blobs {sorted(layer.blobs)}, and "
+                "the net's layer of that name shares no other"
+            )
+        layers.append(LayerWeights(layer.name, "", [blobs[index] for index in sorted(blobs)]))
+    return layers
 
 
 def _blobs(net: Net, layer_name: str) -> list:
@@ -80,7 +102,10 @@ def share_weights(net: Net, other: Net) -> None:
 
 
 def save_weights(net: Net, path: str | Path, with_diff: bool = False) -> None:
-    """Write the layers of ``net`` and their weights as a ``.caffemodel``."""
+    """Write the layers of ``net`` and their weights; as HDF5 if ``path`` ends in ``.h5``."""
+    if Path(path).suffix == ".h5":
+        hdf5.write_weights(path, _sparse_blobs(net, with_diff))
+        return
     write_weights(
         path,
         net.name,
@@ -89,3 +114,22 @@ def save_weights(net: Net, path: str | Path, with_diff: bool = False) -> None:
             for layer in net.layers
         ),
     )
+
+
+def _sparse_blobs(
+    net: Net, with_diff: bool
+) -> list[tuple[str, list[tuple[np.ndarray | None, np.ndarray | None]]]]:
+    owned = set(net.param_places)
+    return [
+        (
+            layer.name,
+            [
+                (
+                    blob.data if (layer.name, index) in owned else None,
+                    blob.diff if with_diff else None,
+                )
+                for index, blob in enumerate(layer.blobs)
+            ],
+        )
+        for layer in net.layers
+    ]
