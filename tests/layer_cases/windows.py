@@ -150,6 +150,14 @@ POOLINGS = [
         average=True,
     ),
     _pooling(
+        "ceil mode false", apart(1, 2, 6, 7), "kernel_size: 3 stride: 2 ceil_mode: false", (2, 3),
+        (3, 3), (2, 2), bvlc=False,
+    ),
+    _pooling(
+        "ceil mode true", apart(1, 2, 6, 7), "kernel_size: 3 stride: 2 ceil_mode: true", (3, 3),
+        (3, 3), (2, 2), bvlc=False,
+    ),
+    _pooling(
         "h and w", apart(1, 2, 5, 7),
         "kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1", (4, 4), (2, 3),
         (1, 2), (0, 1),
@@ -228,5 +236,6 @@ MISTAKES = [
     ("Pooling", POOL("kernel_size: 2 pool: STOCHASTIC"), [IMAGE], 1, "stochastic"),
     ("Pooling", POOL("kernel_size: 2 global_pooling: true"), [IMAGE], 1, "give no kernel_size"),
     ("Pooling", POOL("global_pooling: true stride: 2"), [IMAGE], 1, "stride 1 and pad 0"),
+    ("Pooling", POOL("kernel_size: 2 round_mode: CEIL ceil_mode: true"), [IMAGE], 1, "not both"),
     ("Pooling", POOL("kernel_size: 2"), [IMAGE], 3, "1 to 2 top blob.s., found 3"),
 ]  # fmt: skip

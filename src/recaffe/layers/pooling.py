@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,12 +19,14 @@ _LOWEST = torch.finfo(torch.float32).min
 class Pooling(Layer):
     """The maximum or the mean of each window of a bottom ``(N, C, H, W)``.
 
-    Output sizes are rounded up (``round_mode: CEIL``): ``T = ceil((H + 2 pad - kernel) /
+    Output sizes are rounded up (``round_mode: CEIL``, in forks ``ceil_mode: true``): ``T = ceil((H + 2 pad - kernel) /
     stride) + 1``, less one where the last window would start in the padding. The mean
     divides by the window's size within the padded image, so padding counts as zeros but
     what lies beyond it does not count. A second top of MAX is the mask: the index
     ``y W + x`` of each maximum, the first one where several are equal. Windows that lie wholly
-    outside (a stride larger than the kernel) give the lowest float and the index -1.
+    outside (a stride larger than the kernel) give the lowest float and the index -1. On the
+    CPU so do windows of nothing but NaN and -inf, and a NaN beside numbers does not count, as
+    in Caffe's own code; on a GPU a NaN goes on to the top, as from cuDNN.
 
     Source: ``pooling_layer.cpp``.
     """
@@ -40,6 +43,9 @@ class Pooling(Layer):
         self.is_max = parameter.pool == parameter.MAX
         if len(self.param.top) > 1 and not self.is_max:
             raise self.error("only pool: MAX has a mask as its second top")
+        self.rounds_down = parameter.round_mode == parameter.FLOOR or not parameter.ceil_mode
+        if parameter.HasField("round_mode") and parameter.HasField("ceil_mode"):
+            raise self.error("give either round_mode or ceil_mode, not both")
         self.is_global = parameter.global_pooling
         if self.is_global and any(
             parameter.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")
@@ -55,7 +61,11 @@ class Pooling(Layer):
             raise self.error(f"pad {self.pad} must be smaller than the kernel {self.kernel}")
 
     def _sizes(self, name: str, default: int | None, suffix: str = "") -> tuple[int, ...]:
-        return per_axis(self, self.param.pooling_param, name, 2, default, suffix)
+        parameter = self.param.pooling_param
+        tall, wide = f"{name}_h", f"{name}_w"
+        if parameter.HasField(tall) != parameter.HasField(wide):
+            raise self.error(f"give both {tall} and {wide}, or {name}{suffix} for both axes")
+        return per_axis(self, parameter, name, 2, default, suffix)
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
@@ -72,8 +82,7 @@ class Pooling(Layer):
     def _pooled(self, axis: int, size: int) -> int:
         kernel, stride, pad = self.kernel[axis], self.stride[axis], self.pad[axis]
         span = size + 2 * pad - kernel
-        parameter = self.param.pooling_param
-        steps = span // stride if parameter.round_mode == parameter.FLOOR else -(-span // stride)
+        steps = span // stride if self.rounds_down else -(-span // stride)
         # Caffe drops a last window that lies in the padding only where there is padding.
         if pad and steps * stride >= size + pad:
             steps -= 1
@@ -99,6 +108,14 @@ class Pooling(Layer):
         return F.pad(bottom, (left, right, top, bottom_pad), value=value)
 
     def _max(self, bottom: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        tops = self._max_of(bottom, sizes)
+        # Looking at the tops costs less than cleaning the bottom each time.
+        if _may_look(tops[0]) and not tops[0].detach().amin() >= _LOWEST:
+            clean = bottom.nan_to_num(nan=_LOWEST, posinf=math.inf, neginf=_LOWEST)
+            tops = self._max_of(clean, sizes)
+        return tops
+
+    def _max_of(self, bottom: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         padded = self._padded(bottom, sizes, _LOWEST)
         if len(self.param.top) == 1:
             return [F.max_pool2d(padded, self.kernel, self.stride)]
@@ -123,3 +140,8 @@ class Pooling(Layer):
         start = torch.arange(count) * self.stride[axis] - self.pad[axis]
         end = torch.clamp(start + self.kernel[axis], max=size + self.pad[axis])
         return (end - start).to(torch.float32)
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Whether a value may be looked at now: a GPU or a compiled step would have to stop."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
