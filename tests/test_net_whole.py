@@ -15,7 +15,7 @@ from recaffe.errors import LayerError
 from recaffe.layers import BlobLayer
 from recaffe.layers.base import _LAYERS
 from recaffe.net import Net
-from recaffe.net.whole import can_run_whole
+from recaffe.net.whole import WholeStep
 
 BRANCHES = DATA + ip("ip", "data", more='param { name: "w" } param { lr_mult: 0 }')
 BRANCHES += relu("r", "ip") + ip("a", "ip", 3, 'param { name: "w" }') + ip("b", "ip", 3)
@@ -142,8 +142,8 @@ def test_layers_that_work_on_blobs_run_one_by_one(monkeypatch):
     monkeypatch.setitem(_LAYERS, "Double", Double)
     text = DATA + ip("ip", "data") + relu("d", "ip", "twice").replace("ReLU", "Double")
     net = filled(text + ip("ip2", "twice", 2) + LOSS)
-    assert not can_run_whole(net)
-    assert can_run_whole(build(TINY))
+    assert not WholeStep.can_run(net)
+    assert WholeStep.can_run(build(TINY))
     net.forward_backward(keep=False)
     np.testing.assert_array_equal(net.blobs["twice"].data, 2 * net.blobs["ip"].data)
     np.testing.assert_array_equal(net.blobs["ip"].diff, 2 * net.blobs["twice"].diff)
@@ -177,6 +177,17 @@ def test_half_precision_is_near_and_keeps_float32_where_it_adds_up():
     assert any(
         (a.diff != b.diff).any() for a, b in zip(whole.learnable, layers.learnable, strict=True)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "branches, sharing, no gradient"])
+def test_a_compiled_step_gives_the_same(name, monkeypatch):
+    whole, layers = pair(NETS[name])
+    monkeypatch.setattr(context, "compiles", True)
+    for _ in range(2):
+        loss, expected = whole.forward_backward(keep=False), layers.forward_backward()
+        assert loss == pytest.approx(expected, rel=1e-6)
+    assert_same_gradients(whole, layers)
 
 
 def test_shapes_that_do_not_fit_are_told():

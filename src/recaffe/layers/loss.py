@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recaffe.layers.base import Layer, Shape
@@ -44,7 +45,8 @@ def label_indices(
         index = index * counted
     classes = scores_shape[axis]
     outside = (index < 0) | (index >= classes)
-    if outside.any():
+    # A compiled step cannot stop to look.
+    if not torch.compiler.is_compiling() and outside.any():
         raise layer.error(
             f"label {int(index[outside][0])} found, but there are {classes} classes, so labels "
             f"run from 0 to {classes - 1}; do yours start at 1, or is num_output too small?"

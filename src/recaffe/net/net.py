@@ -15,7 +15,7 @@ from recaffe.layers import BlobLayer, Layer, make_layer
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
 from recaffe.net.splits import insert_splits
-from recaffe.net.whole import can_run_whole, run_whole
+from recaffe.net.whole import WholeStep
 from recaffe.proto.schema import NetState
 from recaffe.proto.upgrade import upgrade_net
 
@@ -89,6 +89,7 @@ class Net:
             self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
         self._set_loss_diffs()
+        self._whole_step: WholeStep | None = None
 
     # -- building ---------------------------------------------------------------------
 
@@ -231,8 +232,10 @@ class Net:
                 parameters and the data of the outputs are: it takes less memory and time.
         """
         last = len(self.layers) - 1
-        if not keep and can_run_whole(self):
-            run_whole(self)
+        if not keep and WholeStep.can_run(self):
+            if self._whole_step is None:
+                self._whole_step = WholeStep(self)
+            self._whole_step.run()
         else:
             self.forward_layers(0, last)
             self.backward_layers(last, 0, retain=False)

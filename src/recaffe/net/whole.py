@@ -7,6 +7,7 @@ and backward. Layers and the plan of gradients are the same, and so are the numb
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,82 +20,138 @@ from recaffe.layers import BlobLayer
 if TYPE_CHECKING:
     from recaffe.net.net import Net
 
-
-def can_run_whole(net: Net) -> bool:
-    """Whether all layers are functions: none works on blobs themselves."""
-    return not any(isinstance(layer, BlobLayer) for layer in net.layers)
+Compute = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 
-def run_whole(net: Net) -> None:
-    """Run ``net`` forward and backward; add to the parameters' diffs, set the outputs' data.
+class WholeStep:
+    """Runs a net forward and backward at once, again and again.
 
-    What blobs hold besides is released, unless somebody keeps a view of it.
+    Raises:
+        ValueError: the net has a layer that is no function of tensors; see :meth:`can_run`.
     """
-    losses = [
-        top
-        for tops, weights in zip(net.layer_tops, net.loss_weights, strict=True)
-        for top, weight in zip(tops, weights, strict=True)
-        if weight
-    ]
-    kept = {net.blobs[name] for name in net.outputs}.union(losses)
-    for layer, tops in zip(net.layers, net.layer_tops, strict=True):
-        if layer.type != "Input":
-            for top in set(tops) - kept:
-                top.release()
-    leaves = {blob: blob.data_tensor.detach().requires_grad_() for blob in net.learnable}
-    half = context.precision == "bf16"
-    with torch.autocast(net.device.type, torch.bfloat16, enabled=half):
-        values = _forward(net, leaves, kept)
-    for blob in kept & values.keys():
-        blob.set_data(values[blob].detach().float())
-    starts = [
-        (values[top], top.diff_tensor.to(values[top].dtype))
-        for top in losses
-        if values[top].requires_grad
-    ]
-    del values
-    if not starts:
-        return
-    gradients = torch.autograd.grad(
-        [tensor for tensor, _ in starts],
-        list(leaves.values()),
-        [diff for _, diff in starts],
-        allow_unused=True,
-    )
-    for blob, gradient in zip(leaves, gradients, strict=True):
-        if gradient is not None:
-            blob.add_diff(gradient)
 
+    def __init__(self, net: Net) -> None:
+        if not self.can_run(net):
+            raise ValueError("a layer of this net works on blobs themselves")
+        self._net = net
+        self._sources = [
+            index
+            for index, (layer, bottoms) in enumerate(
+                zip(net.layers, net.layer_bottoms, strict=True)
+            )
+            if not bottoms and not layer.blobs
+        ]
+        self._losses = [
+            top
+            for tops, weights in zip(net.layer_tops, net.loss_weights, strict=True)
+            for top, weight in zip(tops, weights, strict=True)
+            if weight
+        ]
+        outputs = [net.blobs[name] for name in net.outputs]
+        # Each once, in an order that does not change from run to run.
+        self._kept = list(dict.fromkeys([*self._losses, *outputs]))
+        self._plan = _Plan(net, self._sources, self._kept)
+        self._compiled: Compute | None = None
 
-def _forward(net: Net, leaves: dict[Blob, Tensor], kept: set[Blob]) -> dict[Blob, Tensor]:
-    """The values of the blobs ``kept``; each other one is let go after its last consumer."""
-    values: dict[Blob, Tensor] = {}
-    last_use = {blob: index for index, bottoms in enumerate(net.layer_bottoms) for blob in bottoms}
-    for index, layer in enumerate(net.layers):
-        bottoms = net.layer_bottoms[index]
-        inputs = [
-            _or_constant(_value(values, blob), wanted)
-            for blob, wanted in zip(bottoms, net.plan.bottoms[index], strict=True)
+    @staticmethod
+    def can_run(net: Net) -> bool:
+        """Whether all layers are functions: none works on blobs themselves."""
+        return not any(isinstance(layer, BlobLayer) for layer in net.layers)
+
+    def run(self) -> None:
+        """Add to the parameters' diffs, and set the data of outputs and losses.
+
+        What other blobs hold is released, unless somebody keeps a view of it.
+        """
+        self._release()
+        sources = [tensor for index in self._sources for tensor in self._source_tops(index)]
+        leaves = [blob.data_tensor.detach().requires_grad_() for blob in self._net.learnable]
+        half = context.precision == "bf16"
+        with torch.autocast(self._net.device.type, torch.bfloat16, enabled=half):
+            kept = self._compute(sources, leaves)
+        for blob, tensor in zip(self._kept, kept, strict=True):
+            blob.set_data(tensor.detach().float())
+        starts = [
+            (tensor, top.diff_tensor.to(tensor.dtype))
+            for top, tensor in zip(self._losses, kept, strict=False)
+            if tensor.requires_grad
         ]
-        params = [
-            _or_constant(leaves[blob.owner].view(blob.shape), wanted)
-            for blob, wanted in zip(layer.blobs, net.plan.params[index], strict=True)
-        ]
-        net.follow_shapes(index, [tuple(tensor.shape) for tensor in inputs])
-        with torch.set_grad_enabled(net.plan.layer[index]):
-            tops = layer.forward(inputs, params)
-        for blob in bottoms:
-            if last_use[blob] == index and blob not in kept:
+        del kept
+        if starts:
+            tensors, diffs = zip(*starts, strict=True)
+            gradients = torch.autograd.grad(tensors, leaves, diffs, allow_unused=True)
+            for blob, gradient in zip(self._net.learnable, gradients, strict=True):
+                if gradient is not None:
+                    blob.add_diff(gradient)
+
+    def _release(self) -> None:
+        kept = set(self._kept)
+        for layer, tops in zip(self._net.layers, self._net.layer_tops, strict=True):
+            if layer.type != "Input":  # whose tops hold what the user wrote
+                for top in set(tops) - kept:
+                    top.release()
+
+    def _source_tops(self, index: int) -> list[Tensor]:
+        layer, tops = self._net.layers[index], self._net.layer_tops[index]
+        if layer.type == "Input":
+            return [top.data_tensor for top in tops]
+        return layer.forward([], [])  # reading data, which is not to be compiled
+
+    @property
+    def _compute(self) -> Compute:
+        if not context.compiles:
+            return self._forward
+        if self._compiled is None:
+            self._compiled = torch.compile(self._forward, dynamic=False)
+        return self._compiled
+
+    def _forward(self, sources: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
+        """The tensors of the blobs that are kept; others are let go after their last consumer."""
+        net, plan, waiting = self._net, self._plan, iter(sources)
+        values: dict[int, Tensor] = {}
+        for index, layer in enumerate(net.layers):
+            if index in self._sources:
+                values.update((top, next(waiting)) for top in plan.tops[index])
+                continue
+            inputs = _wanted(
+                (values[blob] for blob in plan.bottoms[index]), net.plan.bottoms[index]
+            )
+            own = (leaves[at].view(shape) for at, shape in plan.params[index])
+            params = _wanted(own, net.plan.params[index])
+            net.follow_shapes(index, [tuple(tensor.shape) for tensor in inputs])
+            with torch.set_grad_enabled(net.plan.layer[index]):
+                tops = layer.forward(inputs, params)
+            for blob in plan.last_uses[index]:
                 values.pop(blob, None)
-        values.update(zip(net.layer_tops[index], tops, strict=False))
-    return values
+            values.update(zip(plan.tops[index], tops, strict=True))
+        return [values[blob] for blob in plan.kept]
 
 
-def _value(values: dict[Blob, Tensor], blob: Blob) -> Tensor:
-    if blob in values:
-        return values[blob]
-    return blob.data_tensor  # an Input layer leaves its tops there
+class _Plan:
+    """The graph in numbers, which a compiler can follow: blobs and parameters by position."""
+
+    def __init__(self, net: Net, sources: list[int], kept: list[Blob]) -> None:
+        number = {blob: at for at, blob in enumerate(net.blobs.values())}
+        # blobs without a name of their own
+        for tops in net.layer_tops:
+            for top in tops:
+                number.setdefault(top, len(number))
+        self.bottoms = [[number[blob] for blob in blobs] for blobs in net.layer_bottoms]
+        self.tops = [[number[blob] for blob in blobs] for blobs in net.layer_tops]
+        self.kept = [number[blob] for blob in kept]
+        place = {blob: at for at, blob in enumerate(net.learnable)}
+        self.params = [
+            [(place[blob.owner], blob.shape) for blob in layer.blobs] for layer in net.layers
+        ]
+        last = {blob: index for index, blobs in enumerate(self.bottoms) for blob in blobs}
+        self.last_uses = [
+            [blob for blob in blobs if last[blob] == index and blob not in self.kept]
+            for index, blobs in enumerate(self.bottoms)
+        ]
 
 
-def _or_constant(tensor: Tensor, wanted: bool) -> Tensor:
-    return tensor if wanted else tensor.detach()
+def _wanted(tensors: Iterable[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+    """The tensors; those whose gradient is not wanted without their history."""
+    return [
+        tensor if want else tensor.detach() for tensor, want in zip(tensors, wanted, strict=True)
+    ]
