@@ -15,19 +15,37 @@ def main():
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--chunks", type=int, required=True)
+    parser.add_argument("--one-by-one", action="store_true", help="step(1) again and again")
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
 
     import caffe
 
-    caffe.set_mode_cpu()
+    if options.gpu:
+        caffe.set_mode_gpu()
+    else:
+        caffe.set_mode_cpu()
+    if hasattr(caffe, "set_precision"):
+        caffe.set_precision(options.precision)
+        caffe.set_compiled(options.compile)
     solver = caffe.get_solver(options.solver)
+
+    def step(count):
+        if not options.one_by_one:
+            solver.step(count)
+            return
+        for _ in range(count):
+            solver.step(1)
+
     start = time.perf_counter()
-    solver.step(options.warm_up)
+    step(options.warm_up)
     warm_up = time.perf_counter() - start
     seconds = []
     for _ in range(options.chunks):
         start = time.perf_counter()
-        solver.step(options.steps)
+        step(options.steps)
         seconds.append((time.perf_counter() - start) / options.steps)
     loss = float(solver.net.blobs["loss"].data)
     json.dump({"seconds": seconds, "warm_up": warm_up, "loss": loss}, sys.stdout)

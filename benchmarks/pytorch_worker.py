@@ -27,20 +27,31 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--chunks", type=int, required=True)
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
 
     torch.manual_seed(0)
+    device = "cuda" if options.gpu else "cpu"
+    torch.backends.cudnn.allow_tf32 = options.precision != "float32"
+    torch.backends.cuda.matmul.allow_tf32 = options.precision != "float32"
     make, shape, classes = NETS[options.net]
-    net = make()
+    net = make().to(device)
+    images = torch.rand(options.batch, *shape, device=device) - 0.5
+    labels = torch.randint(classes, (options.batch,), device=device)
+    if options.gpu and options.precision != "float32":
+        net, images = (it.to(memory_format=torch.channels_last) for it in (net, images))
     learner = optimizer(net)
-    images = torch.rand(options.batch, *shape) - 0.5
-    labels = torch.randint(classes, (options.batch,))
+    half = torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16")
+    run = torch.compile(net) if options.compile else net
 
     def step(count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
             learner.zero_grad()
-            loss = net(images, labels)
+            with half:
+                loss = run(images, labels)
             loss.backward()
             learner.step()
         loss.item()

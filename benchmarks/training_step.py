@@ -1,9 +1,13 @@
-"""Time a training step: ours against BVLC's Caffe and against a bare PyTorch loop.
+"""Time a training step: ours, both ways, against BVLC's Caffe and a bare PyTorch loop.
 
 Every side runs in a process of its own, one after the other and round by round (A B C,
 A B C ...), so that a machine that slows down for a while slows all of them. A step is all
 that ``solver.step`` does: read from the LMDB, transform, forward, backward, update. The
 bare loop is given its data in memory; it is what PyTorch itself costs.
+
+Ours runs as training does, ``solver.step(many)``, where no blob is kept that nobody looks at
+but for the last step's, and layer by layer, ``solver.step(1)`` again and again, which keeps
+every blob of every step.
 
 BVLC's build runs with one and with two BLAS threads, and the faster one counts. Figures
 are medians over all rounds, in milliseconds.
@@ -21,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +60,11 @@ class Case:
     warm_up: int
     steps: int
     chunks: int
+    device: tuple[str, ...] = ()  # options that say where and how exactly to compute
 
-    def length(self) -> list[str]:
+    def options(self) -> list[str]:
         return [
+            *self.device,
             *("--warm-up", str(self.warm_up)),
             *("--steps", str(self.steps)),
             *("--chunks", str(self.chunks)),
@@ -67,9 +73,11 @@ class Case:
 
 CASES = {
     "lenet": Case("lenet", "LeNet", 64, (1, 28, 28), 26, warm_up=20, steps=50, chunks=4),
-    "caffenet": Case("caffenet", "CaffeNet", 32, (3, 256, 256), 1000, warm_up=2, steps=2, chunks=3),
-    "googlenet": Case("googlenet", "GoogLeNet", 16, (3, 256, 256), 1000, 1, steps=1, chunks=3),
-    "resnet50": Case("resnet50", "ResNet-50", 8, (3, 256, 256), 1000, 1, steps=1, chunks=3),
+    "caffenet": Case("caffenet", "CaffeNet", 32, (3, 256, 256), 1000, warm_up=2, steps=5, chunks=2),
+    "googlenet": Case(
+        "googlenet", "GoogLeNet", 16, (3, 256, 256), 1000, warm_up=1, steps=4, chunks=1
+    ),
+    "resnet50": Case("resnet50", "ResNet-50", 8, (3, 256, 256), 1000, warm_up=1, steps=4, chunks=1),
 }
 
 
@@ -140,10 +148,10 @@ def _write_images(case: Case, folder: Path) -> None:
 Side = Callable[[Case], dict[str, Any]]
 
 
-def ours(folder: Path) -> Side:
+def ours(folder: Path, *more: str) -> Side:
     def measure(case: Case) -> dict[str, Any]:
-        worker = [str(HERE / "caffe_worker.py"), "--solver", "solver.prototxt"]
-        return _run_here([*worker, *case.length()], folder)
+        worker = [str(HERE / "caffe_worker.py"), "--solver", "solver.prototxt", *more]
+        return _run_here([*worker, *case.options()], folder)
 
     return measure
 
@@ -151,7 +159,7 @@ def ours(folder: Path) -> Side:
 def bare_pytorch(folder: Path) -> Side:
     def measure(case: Case) -> dict[str, Any]:
         worker = [str(HERE / "pytorch_worker.py"), "--net", case.net, "--batch", str(case.batch)]
-        return _run_here([*worker, *case.length()], folder)
+        return _run_here([*worker, *case.options()], folder)
 
     return measure
 
@@ -165,7 +173,7 @@ def _run_here(command: list[str], folder: Path) -> dict[str, Any]:
 
 def bvlcs(place: bvlc.Workplace, threads: int) -> Side:
     def measure(case: Case) -> dict[str, Any]:
-        arguments = ["--solver", "solver.prototxt", *case.length()]
+        arguments = ["--solver", "solver.prototxt", *case.options()]
         return place.python(HERE / "caffe_worker.py", *arguments, threads=threads).json()
 
     return measure
@@ -175,6 +183,7 @@ def sides_of(names: list[str], folder: Path, stack: ExitStack) -> dict[str, Side
     sides: dict[str, Side] = {}
     if "ours" in names:
         sides["ours"] = ours(folder)
+        sides["ours, layer by layer"] = ours(folder, "--one-by-one")
     if "bvlc" in names:
         files = {entry.name: entry for entry in folder.iterdir()}
         place = stack.enter_context(bvlc.find().workplace(files))
@@ -236,13 +245,15 @@ def ratios(timings: dict[str, Timing]) -> dict[str, float]:
 def table(case: Case, timings: dict[str, Timing]) -> str:
     lines = [
         f"{case.title}, batch {case.batch}: milliseconds a training step",
-        f"{'':24}{'median':>10}{'least':>10}{'most':>10}{'warm-up s':>12}{'loss':>10}",
+        f"{'':24}{'median':>10}{'least':>10}{'most':>10}{'images/s':>10}{'warm-up s':>12}"
+        f"{'loss':>10}",
     ]
     for name, timing in timings.items():
         figures = [1000 * f(timing.seconds) for f in (statistics.median, min, max)]
         cells = "".join(f"{figure:10.1f}" for figure in figures)
         warm_up = statistics.median(timing.warm_up)
-        lines.append(f"{name:24}{cells}{warm_up:12.1f}{timing.loss:10.3f}")
+        rate = case.batch / timing.median
+        lines.append(f"{name:24}{cells}{rate:10.1f}{warm_up:12.1f}{timing.loss:10.3f}")
     lines += [f"{name}: {ratio:.2f}" for name, ratio in ratios(timings).items()]
     return "\n".join(lines)
 
@@ -263,6 +274,13 @@ def as_json(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
     }
 
 
+def chosen(case: Case, options: argparse.Namespace) -> Case:
+    """The case as the command line wants it run."""
+    device = ["--precision", options.precision]
+    device += [f"--{name}" for name in ("gpu", "compile") if getattr(options, name)]
+    return replace(case, batch=options.batch or case.batch, device=tuple(device))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=sorted(CASES), default=sorted(CASES))
@@ -273,6 +291,10 @@ def main() -> int:
         default=["ours", "bvlc", "pytorch"],
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, help="images a step, instead of the net's own")
+    parser.add_argument("--gpu", action="store_true", help="ours and PyTorch's on the GPU")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32")
+    parser.add_argument("--compile", action="store_true", help="compile ours and PyTorch's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
 
@@ -281,7 +303,7 @@ def main() -> int:
         print(f"warning: others are at work here (load {load:.1f}); mind it", file=sys.stderr)
     results = {}
     for name in options.nets:
-        case = CASES[name]
+        case = chosen(CASES[name], options)
         try:
             timings = measure(case, options.sides, options.rounds)
         except (bvlc.BvlcError, subprocess.CalledProcessError) as error:

@@ -45,6 +45,14 @@ def set_precision(precision: str) -> None:
     context.set_precision(precision)
 
 
+def set_compiled(compiled: bool) -> None:
+    """Whether training steps are compiled: a minute or more at first, and faster on a GPU.
+
+    Not one of pycaffe's names. Steps whose blobs are looked at run layer by layer as ever.
+    """
+    context.compiles = compiled
+
+
 def layer_type_list() -> list[str]:
     """The layer types that nets may use."""
     return layer_types()
