@@ -91,8 +91,7 @@ def test_gradient_is_the_limit_of_differences(case):
     layer = case.made()
     inputs = [torch.from_numpy(bottom).double() for bottom in case.bottoms]
     params = [torch.from_numpy(values).double() for values in case.params(layer)]
-    smooth = len(inputs) - case.labels
-    leaves = [*inputs[:smooth], *params]
+    leaves = [inputs[index] for index in case.smooth] + (params if case.learnt else [])
     for leaf in leaves:
         leaf.requires_grad_(True)
     tops = layer.forward(inputs, params)
@@ -136,18 +135,20 @@ def test_net_gives_the_gradients_of_the_layer(case):
     run_back(net)
     inputs = [torch.from_numpy(bottom).double() for bottom in case.bottoms]
     params = [torch.from_numpy(blob.data).double() for blob in layer.blobs]
-    smooth = inputs[: len(inputs) - case.labels]
-    leaves = [leaf.requires_grad_(True) for leaf in (*smooth, *params)]
+    learnt = params if case.learnt else []
+    smooth = [inputs[index] for index in case.smooth]
+    leaves = [leaf.requires_grad_(True) for leaf in (*smooth, *learnt)]
     outputs = layer.forward(inputs, params)
     wanted = [(out, top.diff) for out, top in zip(outputs, tops, strict=True) if out.requires_grad]
     expected = torch.autograd.grad(
         [out for out, _ in wanted], leaves, [torch.from_numpy(d).double() for _, d in wanted]
     )
-    blobs = [net.blobs[f"b{index}"] for index in range(len(smooth))] + layer.blobs
-    for blob, gradient in zip(blobs, expected, strict=True):
+    blobs = [net.blobs[f"b{index}"] for index in range(len(inputs))]
+    moving = [blobs[index] for index in case.smooth] + layer.blobs[: len(learnt)]
+    for blob, gradient in zip(moving, expected, strict=True):
         assert_close(blob.diff, gradient.numpy())
-    for index in range(len(smooth), len(inputs)):
-        assert not net.blobs[f"b{index}"].diff.any()
+    for blob in set(blobs + layer.blobs) - set(moving):
+        assert not blob.diff.any()
 
 
 @each_gradient
@@ -180,7 +181,7 @@ def test_propagate_down_false_leaves_a_bottom_without_gradient(case):
     for index in range(len(case.bottoms)):
         assert not net.blobs[f"b{index}"].diff.any()
     layer = net.layers[net.layer_names.index("it")]
-    assert all(blob.diff.any() for blob in layer.blobs)
+    assert all(blob.diff.any() for blob in layer.blobs) or not case.learnt
 
 
 # -- what is not one formula --------------------------------------------------------------

@@ -27,6 +27,8 @@ class Case:
         layer: its prototxt without name, bottoms and tops.
         reference: ``(bottoms, params) -> tops``.
         labels: how many of the last bottoms are labels, which have no gradient.
+        fixed: the indices of other bottoms without one.
+        learnt: whether the parameters have a gradient; statistics do not.
         files: writes the files that the layer reads into the folder it is given, which is the
             working folder when the layer is made and run.
         differentiable: whether finite differences give the gradient that Caffe gives.
@@ -39,6 +41,8 @@ class Case:
     bottoms: tuple[np.ndarray, ...]
     reference: Reference
     labels: int = 0
+    fixed: tuple[int, ...] = ()
+    learnt: bool = True
     tops: int = 1
     phase: int = TRAIN
     files: Callable[[Path], None] | None = None
@@ -49,6 +53,11 @@ class Case:
     @property
     def type(self) -> str:
         return self.message().type
+
+    @property
+    def smooth(self) -> list[int]:
+        """The indices of the bottoms that have a gradient."""
+        return [i for i in range(len(self.bottoms) - self.labels) if i not in self.fixed]
 
     def message(self, more: str = ""):
         """The LayerParameter, with bottoms b0, b1 ... and tops t0, t1 ..."""
