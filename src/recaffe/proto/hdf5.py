@@ -32,6 +32,8 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Compressed values may be many times the file: by so much, and no more, may a file grow.
 _MOST_GROWTH = 100
 _SMALL = 1 << 28
+# Fields of a binary state that Caffe's parser skips are in this attribute, which BVLC skips too.
+_SKIPPED = "skipped_fields"
 _LONGEST_TEXT = 1 << 16
 # What h5py raises at one or another kind of damage.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError,
@@ -96,6 +98,11 @@ class _Reader:
             raise self.error(f"'{name}' is longer than any path")
         value = np.asarray(dataset[()]).reshape(-1)[0]
         return value.decode() if isinstance(value, bytes) else str(value)
+
+    def skipped_fields(self) -> bytes:
+        """What :func:`write_state` stored of fields that Caffe's parser skips."""
+        value = np.asarray(self.file.attrs.get(_SKIPPED, np.zeros(0, "u1")))
+        return value.tobytes() if value.dtype == np.uint8 else b""
 
     def _member(self, parent: h5py.Group, name: str) -> Any:
         link = parent.get(name, getlink=True)
@@ -225,6 +232,7 @@ def read_state(path: str | Path) -> tuple[Any, list[np.ndarray]]:
         )
         if "learned_net" in reader.file:
             state.learned_net = reader.text(reader.file, "learned_net")
+        state.MergeFromString(reader.skipped_fields())
         group = reader.group(reader.file, "history")
         history = [reader.array(group, str(index)) for index in range(len(group))]
     return state, history
@@ -235,10 +243,20 @@ def write_state(path: str | Path, state: Any, history: Sequence[np.ndarray]) -> 
     with whole_file(Path(path)) as partial, h5py.File(partial, "w") as file:
         file.create_dataset("iter", data=[state.iter], dtype="<i4")
         _create_text(file, "learned_net", state.learned_net)
+        file.attrs[_SKIPPED] = np.frombuffer(_skipped_fields(state), "u1")
         file.create_dataset("current_step", data=[state.current_step], dtype="<i4")
         group = file.create_group("history")
         for index, array in enumerate(history):
             group.create_dataset(str(index), data=array, dtype="<f4")
+
+
+def _skipped_fields(state: Any) -> bytes:
+    """What the message holds that its schema does not name, as bytes."""
+    bare = type(state)()
+    bare.CopyFrom(state)
+    for descriptor, _ in state.ListFields():
+        bare.ClearField(descriptor.name)
+    return bare.SerializeToString(deterministic=True)
 
 
 def _create_text(file: h5py.File, name: str, text: str) -> None:
