@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from small_nets import inputs
 
 from caffe.proto import caffe_pb2
-from recaffe.solver import SGDSolver
+from recaffe.solver import Solver, make_solver
 
 # The loss is the sum of w x + b over two rows, so its gradients are constant.
 LINEAR = (
@@ -23,19 +23,19 @@ GRADIENTS = [np.array([[4.0, -4.0]]), np.array([2.0])]
 START = [np.array([[0.5, 0.5]]), np.array([-2.0])]
 
 
-def make(settings: str, net: str = LINEAR, specs: str = "") -> SGDSolver:
+def make(settings: str, net: str = LINEAR, specs: str = "") -> Solver:
     param = caffe_pb2.SolverParameter(base_lr=0.1, lr_policy="fixed")
     text_format.Merge(settings, param)
     if not any(param.HasField(f"{kind}net{what}") for kind in ("", "train_")
                for what in ("", "_param")):  # fmt: skip
         text_format.Merge(net.replace("SPECS", specs), param.net_param)
-    solver = SGDSolver(param)
+    solver = make_solver(param)
     if "x" in solver.net.blobs:
         solver.net.blobs["x"].data[...] = X
     return solver
 
 
-def values(solver: SGDSolver) -> list[np.ndarray]:
+def values(solver: Solver) -> list[np.ndarray]:
     return [blob.data.copy() for blob in solver.net.learnable]
 
 

@@ -44,7 +44,8 @@ def test_rates_by_hand():
         "lr_policy: 'inv' base_lr: 0.5 gamma: 0.25 power: 0.5": {0: 0.5, 12: 0.25},
         "lr_policy: 'poly' base_lr: 0.5 power: 2 max_iter: 10": {0: 0.5, 5: 0.125, 10: 0},
         "lr_policy: 'exp' base_lr: 0.5 gamma: 0.5": {0: 0.5, 2: 0.125},
-        "lr_policy: 'sigmoid' base_lr: 0.5 gamma: -1 stepsize: 4": {4: 0.25, 4000: 0, 0: 0.491007},
+        "lr_policy: 'sigmoid' base_lr: 0.5 gamma: 1 stepsize: 4": {
+            4: 0.25, 4000: 0.5, 0: 0.008993},
         "lr_policy: 'multistep' base_lr: 1 gamma: 0.5 stepvalue: [2, 4, 4, 3]": {
             1: 1, 2: 0.5, 3: 0.5, 4: 0.25, 5: 0.125, 6: 0.0625, 9: 0.0625},
     }  # fmt: skip
@@ -73,11 +74,20 @@ def test_current_step_is_as_of_the_last_update():
     assert current_step(solver("lr_policy: 'fixed' stepvalue: 1 stepsize: 1"), 9) == 0
 
 
+def test_rates_that_grow_beyond_all_bounds_are_infinite():
+    assert learning_rate(solver("lr_policy: 'exp' base_lr: 1 gamma: 10"), 9999) == float("inf")
+    poly = solver("lr_policy: 'poly' base_lr: -1 power: -0.5 max_iter: 5")
+    assert learning_rate(poly, 5) == -float("inf")
+
+
 @pytest.mark.parametrize(
     ("text", "iteration", "says"),
     [("lr_policy: 'stepp'", 0, "lr_policy 'stepp' is not known; known: exp, fixed, inv, multistep"),
      ("base_lr: 1", 0, "lr_policy '' is not known"),
      ("lr_policy: 'step'", 0, "'step' needs a stepsize of at least 1"),
+     ("lr_policy: 'sigmoid'", 0, "'sigmoid' needs a stepsize of at least 1"),
+     ("lr_policy: 'exp' gamma: -1", 0, "'exp' needs a gamma of at least 0, found -1"),
+     ("lr_policy: 'sigmoid' gamma: -1 stepsize: 1", 0, "'sigmoid' needs a gamma of at least 0"),
      ("lr_policy: 'poly' power: 1", 0, "'poly' ends at max_iter, which is 0"),
      ("lr_policy: 'poly' power: 0.5 max_iter: 5", 6, "which is 5, and iteration 6 was asked for"),
      ],

@@ -3,33 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from caffe.net import Net
-from recaffe import solver as runtime
 from recaffe.errors import SolverError
 from recaffe.proto.text import read_solver
+from recaffe.solver import Solver, adadelta, adagrad, adam, nesterov, rmsprop, sgd
+from recaffe.solver.snapshots import with_snapshot_prefix
 
 
-class _PySolver(runtime.Solver):
-    """What pycaffe adds to a solver of the runtime."""
+class _PySolver(Solver):
+    """What pycaffe adds to a solver of the runtime: it comes from a solver prototxt."""
 
     net: Net
     test_nets: list[Net]  # type: ignore[assignment]
 
     def __init__(self, solver_file: str | Path) -> None:
-        super().__init__(read_solver(solver_file), Net.from_param)
+        super().__init__(_read(solver_file), Net.from_param)
 
     @property
     def iter(self) -> int:
         """How many updates were made."""
         return self.iteration
 
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return self.learning_rate
 
-class SGDSolver(_PySolver, runtime.SGDSolver):
-    """Stochastic gradient descent with momentum, from a solver prototxt."""
+
+class SGDSolver(_PySolver, sgd.SGDSolver):
+    """Stochastic gradient descent with momentum."""
 
 
-_CLASSES = {cls.type: cls for cls in (SGDSolver,)}
+class NesterovSolver(_PySolver, nesterov.NesterovSolver):
+    """Nesterov's accelerated gradient."""
+
+
+class AdaGradSolver(_PySolver, adagrad.AdaGradSolver):
+    """AdaGrad."""
+
+
+class RMSPropSolver(_PySolver, rmsprop.RMSPropSolver):
+    """RMSProp."""
+
+
+class AdaDeltaSolver(_PySolver, adadelta.AdaDeltaSolver):
+    """AdaDelta."""
+
+
+class AdamSolver(_PySolver, adam.AdamSolver):
+    """Adam."""
+
+
+_CLASSES: dict[str, type[_PySolver]] = {cls.type: cls for cls in _PySolver.__subclasses__()}
+
+
+def _read(solver_file: str | Path) -> Any:
+    return with_snapshot_prefix(read_solver(solver_file), solver_file)
 
 
 def get_solver(solver_file: str | Path) -> _PySolver:

@@ -1,6 +1,16 @@
-"""Solvers: learning rate policies, update rules, the training loop, snapshots."""
+"""Solvers: learning rate policies, update rules, the training loop, snapshots.
 
-from recaffe.solver.sgd import SGDSolver
+An update rule is a file of this package with a class that :func:`register` names; every
+file is found and loaded.
+"""
+
+import pkgutil
+from importlib import import_module
+
+from recaffe.solver.registry import make_solver, register, solver_class, solver_types
 from recaffe.solver.solver import Solver
 
-__all__ = ["SGDSolver", "Solver"]
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Solver", "make_solver", "register", "solver_class", "solver_types"]

@@ -13,6 +13,7 @@ from recaffe.errors import SolverError
 
 Policy = Callable[[Any, int], float]
 _POLICIES: dict[str, Policy] = {}
+_WITH_GAMMA = ("step", "exp", "inv", "multistep", "sigmoid")
 
 
 def _policy(function: Policy) -> Policy:
@@ -30,7 +31,17 @@ def learning_rate(solver: Any, iteration: int) -> float:
         raise SolverError(
             f"lr_policy '{solver.lr_policy}' is not known; known: {', '.join(sorted(_POLICIES))}"
         )
-    return _POLICIES[solver.lr_policy](solver, iteration)
+    if solver.gamma < 0 and solver.lr_policy in _WITH_GAMMA:
+        raise SolverError(
+            f"lr_policy '{solver.lr_policy}' needs a gamma of at least 0, found {solver.gamma:g}"
+        )
+    if solver.stepsize < 1 and solver.lr_policy in ("step", "sigmoid"):
+        raise SolverError(f"lr_policy '{solver.lr_policy}' needs a stepsize of at least 1")
+    try:
+        return _POLICIES[solver.lr_policy](solver, iteration)
+    except (OverflowError, ZeroDivisionError):
+        # Where C's pow() is infinite Python's raises.
+        return math.copysign(math.inf, solver.base_lr)
 
 
 def current_step(solver: Any, iteration: int) -> int:
@@ -68,8 +79,6 @@ def fixed(solver: Any, iteration: int) -> float:
 @_policy
 def step(solver: Any, iteration: int) -> float:
     """``base_lr gamma^floor(iteration / stepsize)``"""
-    if solver.stepsize < 1:
-        raise SolverError("lr_policy 'step' needs a stepsize of at least 1")
     return solver.base_lr * solver.gamma ** (iteration // solver.stepsize)
 
 

@@ -3,66 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.sgd import sgd
 
-from recaffe.blob import Blob
-from recaffe.errors import SolverError
-from recaffe.net import Net
-from recaffe.solver.solver import MakeNet, Solver
+from recaffe.solver.registry import register
+from recaffe.solver.solver import Solver, Tensors
+
+# Below it, too few digits of the rate are left in 1 - rate.
+_LEAST_FUSED_RATE = 1e-7
 
 
+@register("SGD")
 class SGDSolver(Solver):
     """``h = momentum h + rate (g + decay w)``, ``w = w - h``.
-
-    ``rate = lr lr_mult`` and ``decay = weight_decay decay_mult`` of each parameter; with
-    ``regularization_type: L1`` the sign of ``w`` stands in the place of ``w``.
 
     Source: ``sgd_solver.cpp``.
     """
 
-    type = "SGD"
+    slots = ("momentum",)
+    can_fuse: ClassVar[bool] = True
 
-    def __init__(self, param: Any, make_net: MakeNet = Net) -> None:
-        super().__init__(param, make_net)
-        if self.param.regularization_type not in ("L1", "L2"):
-            raise SolverError(
-                f"regularization_type '{self.param.regularization_type}' is not known; "
-                "known: L1, L2"
-            )
-        self._history: list[Tensor | None] = [None] * len(self.net.learnable)
+    def compute(self, gradients: Tensors, histories: list[Tensors], rate: float) -> Tensors:
+        torch._foreach_mul_(histories[0], self.param.momentum)
+        torch._foreach_add_(histories[0], gradients, alpha=rate)
+        return histories[0]
 
-    def _has_history(self, index: int) -> bool:
-        return self._history[index] is not None
+    def is_idle(self, index: int) -> bool:
+        return self.net.lr_mults[index] == 0 and not self.has_history(index)
 
-    def _update(self, index: int, blob: Blob, rate: float, scale: float) -> None:
-        # The fused rule goes through memory, so all three must have one layout.
-        weight, gradient = blob.data_tensor, blob.diff_tensor.contiguous()
-        history = self._history[index]
-        if history is None:
-            history = self._history[index] = torch.zeros_like(weight)
-        decay = self.param.weight_decay * self.net.decay_mults[index]
-        if scale != 1:
-            gradient = gradient * scale
-        if decay and self.param.regularization_type == "L1":
-            gradient = gradient + decay * weight.sign()
-            decay = 0.0
-        if not self.param.momentum:
-            # torch's rule keeps no history then, and would leave the rate out
-            torch.add(gradient, weight, alpha=decay, out=history).mul_(rate)
-            weight.sub_(history)
-            blob.set_diff(history)
+    def update(self, indices: Sequence[int], rate: float, decay: float, scale: float) -> None:
+        # Without momentum torch's rule keeps no history, and would leave the rate out.
+        if not self.can_fuse or not self.param.momentum or abs(rate) < _LEAST_FUSED_RATE:
+            super().update(indices, rate, decay, scale)
             return
+        weights, gradients, histories = self.tensors(indices)
+        if self.param.regularization_type == "L1":
+            gradients = self.regularised(gradients, weights, scale, decay)
+            decay, scale = 0.0, 1.0
+        if scale != 1:
+            gradients = torch._foreach_mul(gradients, scale)
         # One pass over memory instead of four. With a learning rate of 1 and a dampening of
         # 1 - rate torch's fused rule is Caffe's, whose history holds the rate.
         sgd(
-            [weight],
-            [gradient],
-            [history],
+            list(weights),
+            list(gradients),
+            list(histories[0]),
             fused=True,
             weight_decay=decay,
             momentum=self.param.momentum,
@@ -71,18 +58,5 @@ class SGDSolver(Solver):
             nesterov=False,
             maximize=False,
         )
-        blob.set_diff(history)
-
-    def history(self) -> list[np.ndarray]:
-        return [
-            np.zeros(blob.shape, np.float32) if history is None else history.cpu().numpy()
-            for blob, history in zip(self.net.learnable, self._history, strict=True)
-        ]
-
-    def set_history(self, arrays: Sequence[np.ndarray]) -> None:
-        self._history = [
-            torch.from_numpy(array.reshape(blob.shape).astype(np.float32)).to(blob.device)
-            if array.any()
-            else None
-            for array, blob in zip(arrays, self.net.learnable, strict=True)
-        ]
+        for index, history in zip(indices, histories[0], strict=True):
+            self.net.learnable[index].set_diff(history)

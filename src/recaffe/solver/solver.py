@@ -6,37 +6,41 @@ Source: ``solver.cpp`` and ``sgd_solver.cpp``.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from recaffe.blob import Blob
 from recaffe.context import context
 from recaffe.errors import SolverError
-from recaffe.net import Net, load_weights, save_weights, share_weights
-from recaffe.proto.schema import TEST, TRAIN, NetParameter, NetState, SolverParameter, SolverState
-from recaffe.proto.text import read_net
-from recaffe.proto.weights import read_state, write_state
-from recaffe.solver.policies import current_step, learning_rate
+from recaffe.net import Net, share_weights
+from recaffe.solver import report, snapshots
+from recaffe.solver.nets import MakeNet, make_test_nets, make_train_net
+from recaffe.solver.policies import learning_rate, steps_passed
+from recaffe.solver.updates import Tensors, in_blocks
 
 logger = logging.getLogger(__name__)
-
-MakeNet = Callable[..., Net]
 
 
 class Solver(ABC):
     """Trains a net as a SolverParameter says: forward, backward, update, test, snapshot.
+
+    A subclass is a file of this package and says how a gradient becomes an update: it names
+    its :attr:`slots` and writes :meth:`compute`.
 
     Args:
         param: the SolverParameter.
         make_net: what makes a net of a NetParameter and a phase; a subclass of Net, say.
 
     Attributes:
+        slots: what the history holds of every parameter, in the order of Caffe's states.
         net, test_nets: the nets; a test net shares the first one's parameters once it is tested.
         iteration: how many updates were made.
 
@@ -45,79 +49,66 @@ class Solver(ABC):
     """
 
     type: ClassVar[str]
+    slots: ClassVar[tuple[str, ...]]
 
     def __init__(self, param: Any, make_net: MakeNet = Net) -> None:
         self.param = param
         self.iteration = 0
-        self._make_net = make_net
+        self._check_settings()
         if param.random_seed >= 0:
             context.seed(param.random_seed)
-        learning_rate(param, 0)
-        self.net = self._train_net()
-        for paths in param.weights:
-            for path in paths.split(","):
-                load_weights(self.net, path.strip())
-        self.test_nets = self._test_nets()
-        self._recent_losses: deque[float] = deque(maxlen=max(1, param.average_loss))
-
-    # -- nets -------------------------------------------------------------------------
-
-    def _train_net(self) -> Net:
-        given = [name for name in _TRAIN_NETS if self.param.HasField(name)]
-        if len(given) != 1:
-            raise SolverError(
-                f"the solver must name its train net once, by one of {', '.join(_TRAIN_NETS)}; "
-                f"found {', '.join(given) or 'none'}"
-            )
-        source = getattr(self.param, given[0])
-        return self._net(source, TRAIN, self.param.train_state)
-
-    def _test_nets(self) -> list[Net]:
-        sources: list[Any] = [*self.param.test_net_param, *self.param.test_net]
-        shared = [getattr(self.param, name) for name in ("net", "net_param")
-                  if self.param.HasField(name)]  # fmt: skip
-        tests = len(self.param.test_iter)
-        if tests < len(sources) or (tests > len(sources) and not shared):
-            raise SolverError(f"{tests} test_iter for {len(sources)} test net(s); give one each")
-        sources += shared * (tests - len(sources))
-        if sources and self.param.test_interval < 1:
-            raise SolverError("test_iter needs a test_interval of at least 1")
-        states = list(self.param.test_state) or [NetState()] * len(sources)
-        if len(states) != len(sources):
-            raise SolverError(f"{len(states)} test_state for {len(sources)} test net(s)")
-        return [
-            self._net(source, TEST, state) for source, state in zip(sources, states, strict=True)
+        self.net = make_train_net(param, make_net)
+        self._check_regularization()
+        snapshots.check_snapshots(param, self.net)
+        self.test_nets = make_test_nets(param, make_net)
+        self._histories: list[list[Tensor | None]] = [
+            [None] * len(self.net.learnable) for _ in self.slots
         ]
+        self._recent_losses: deque[float] = deque(maxlen=param.average_loss)
+        # As in Caffe, the train net tells its numbers in the iterations that are displayed.
+        self._debug = False
+        self._shown_at, self._shown_iteration = time.monotonic(), 0
+        logger.info("Solver scaffolding done.")
 
-    def _net(self, source: Any, phase: int, state: Any) -> Net:
-        is_path = isinstance(source, str)
-        param = NetParameter()
-        param.CopyFrom(read_net(source) if is_path else source)
-        param.state.MergeFrom(state)
-        origin = source if is_path else "the solver's net"
-        return self._make_net(param, phase, level=param.state.level, origin=origin)
+    def _check_settings(self) -> None:
+        learning_rate(self.param, 0)
+        for field in ("average_loss", "iter_size"):
+            if getattr(self.param, field) < 1:
+                raise SolverError(f"{field} is {getattr(self.param, field)}; it must be at least 1")
+        self.check()
+
+    def _check_regularization(self) -> None:
+        kind = self.param.regularization_type
+        if kind not in ("L1", "L2") and any(map(self._decay, range(len(self.net.learnable)))):
+            raise SolverError(f"regularization_type '{kind}' is not known; known: L1, L2")
 
     # -- the loop ---------------------------------------------------------------------
 
     def solve(self) -> None:
         """Train up to ``max_iter``; then snapshot and test as the solver says."""
+        logger.info("Solving %s", self.net.name)
+        logger.info("Learning Rate Policy: %s", self.param.lr_policy)
         self.step(self.param.max_iter - self.iteration)
         param = self.param
         if param.snapshot_after_train and not self._is_due(param.snapshot):
             self.snapshot()
         if self._is_due(param.display):
-            self.net.forward_layers(0, len(self.net.layers) - 1, record=False)
+            report.forward(self.net, record=False, debug=self._debug)
             self._recent_losses.append(self.net.loss())
             logger.info("Iteration %d, loss = %g", self.iteration, self.smoothed_loss)
         if self._is_due(param.test_interval):
             self.test_all()
+        logger.info("Optimization Done.")
 
     def step(self, iterations: int) -> None:
         """Make ``iterations`` updates, with the tests and snapshots that fall due."""
         param = self.param
+        self._recent_losses.clear()
+        self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
         for _ in range(iterations):
             if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
                 self.test_all()
+            self._debug = self._is_due(param.display) and param.debug_info
             self._compute_gradients()
             if self._is_due(param.display):
                 self._display()
@@ -130,19 +121,17 @@ class Solver(ABC):
         return bool(interval) and self.iteration % interval == 0
 
     def _compute_gradients(self) -> None:
-        last = len(self.net.layers) - 1
-        loss = 0.0
         self.net.clear_param_diffs()
-        for _ in range(self.param.iter_size):
-            self.net.forward_layers(0, last)
-            self.net.backward_layers(last, 0, retain=False)
-            loss += self.net.loss()
-        self._recent_losses.append(loss / self.param.iter_size)
+        losses = [
+            report.forward_backward(self.net, self._debug) for _ in range(self.param.iter_size)
+        ]
+        self._recent_losses.append(sum(losses) / len(losses))
 
     @property
     def smoothed_loss(self) -> float:
-        """The mean loss of the last ``average_loss`` iterations."""
-        return sum(self._recent_losses) / len(self._recent_losses)
+        """The mean loss of the last ``average_loss`` iterations of the last :meth:`step`."""
+        losses = self._recent_losses
+        return sum(losses) / len(losses) if losses else 0.0
 
     @property
     def learning_rate(self) -> float:
@@ -150,17 +139,39 @@ class Solver(ABC):
         return learning_rate(self.param, self.iteration)
 
     def _display(self) -> None:
-        logger.info("Iteration %d, loss = %g", self.iteration, self.smoothed_loss)
-        logger.info("Iteration %d, lr = %g", self.iteration, self.learning_rate)
+        now = time.monotonic()
+        seconds, made = now - self._shown_at, self.iteration - self._shown_iteration
+        logger.info(
+            "Iteration %d (%g iter/s, %gs/%d iters), loss = %g",
+            *(self.iteration, made / (seconds or 1), seconds, self.param.display),
+            self.smoothed_loss,
+        )
+        self._shown_at, self._shown_iteration = now, self.iteration
+        outputs = {name: self.net.blobs[name].data_tensor for name in self.net.outputs}
+        report.log_outputs(
+            self.net, "Train", {name: value.cpu().numpy() for name, value in outputs.items()}
+        )
 
     def test_all(self) -> list[dict[str, np.ndarray]]:
         """Test every test net; return and log each output's mean over its ``test_iter``."""
-        scores = []
-        for index, net in enumerate(self.test_nets):
-            logger.info("Iteration %d, Testing net (#%d)", self.iteration, index)
-            share_weights(net, self.net)
-            scores.append(_mean_outputs(net, self.param.test_iter[index]))
-            _log_outputs(scores[-1])
+        return [self._test(index) for index in range(len(self.test_nets))]
+
+    def _test(self, index: int) -> dict[str, np.ndarray]:
+        net, iterations = self.test_nets[index], self.param.test_iter[index]
+        logger.info("Iteration %d, Testing net (#%d)", self.iteration, index)
+        share_weights(net, self.net)
+        sums: dict[str, np.ndarray] = {}
+        loss = 0.0
+        for _ in range(iterations):
+            report.forward(net, record=False, debug=self.param.debug_info)
+            loss += net.loss() if self.param.test_compute_loss else 0.0
+            for name in net.outputs:
+                value = net.blobs[name].data_tensor.double().cpu().numpy()
+                sums[name] = sums[name] + value if name in sums else value
+        if self.param.test_compute_loss:
+            logger.info("Test loss: %g", loss / iterations if iterations else math.nan)
+        scores = {name: total / iterations for name, total in sums.items()}
+        report.log_outputs(net, "Test", scores)
         return scores
 
     # -- updates ----------------------------------------------------------------------
@@ -168,111 +179,144 @@ class Solver(ABC):
     def apply_update(self) -> None:
         """Update the parameters from their diffs, which then hold what was subtracted."""
         rate = self.learning_rate
+        self._log_rate(rate)
         scale = self._clip_factor() / self.param.iter_size
+        groups: dict[tuple[float, float], list[int]] = {}
         for index, blob in enumerate(self.net.learnable):
-            if not self._is_idle(index):
-                self._update(index, blob, rate * self.net.lr_mults[index], scale)
+            if self.is_idle(index):
+                blob.clear_diff()
+            else:
+                own = (rate * self.net.lr_mults[index], self._decay(index))
+                groups.setdefault(own, []).append(index)
+        for (own_rate, decay), indices in groups.items():
+            self.update(indices, own_rate, decay, scale)
 
-    def _is_idle(self, index: int) -> bool:
-        """Whether parameter ``index`` cannot move: no rate, and no history that moves it yet."""
-        return self.net.lr_mults[index] == 0 and not self._has_history(index)
+    def _log_rate(self, rate: float) -> None:
+        param = self.param
+        if param.lr_policy == "multistep":
+            passed = steps_passed(param.stepvalue, self.iteration)
+            if passed > steps_passed(param.stepvalue, self.iteration - 1):
+                logger.info("MultiStep Status: Iteration %d, step = %d", self.iteration, passed)
+        if self._is_due(param.display):
+            logger.info("Iteration %d, lr = %g", self.iteration, rate)
+
+    def _decay(self, index: int) -> float:
+        return self.param.weight_decay * self.net.decay_mults[index]
 
     def _clip_factor(self) -> float:
         """``clip_gradients / |g|`` where the norm of all gradients is larger, else 1."""
         limit = self.param.clip_gradients
-        if limit < 0:
+        if limit < 0 or not self.net.learnable:
             return 1.0
-        norms = [torch.linalg.vector_norm(blob.diff_tensor) for blob in self.net.learnable]
+        norms = torch._foreach_norm([blob.diff_tensor for blob in self.net.learnable])
         norm = float(torch.linalg.vector_norm(torch.stack(norms)))
-        return limit / norm if norm > limit else 1.0
+        if not norm > limit:
+            return 1.0
+        logger.info(
+            "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
+            *(norm, limit, limit / norm),
+        )
+        return limit / norm
+
+    def check(self) -> None:  # noqa: B027
+        """Check the settings of the update rule.
+
+        Raises:
+            SolverError: one that the rule cannot work with.
+        """
+
+    def is_idle(self, index: int) -> bool:
+        """Whether neither parameter nor history ``index`` can change, whatever the gradient is."""
+        return False
 
     @abstractmethod
-    def _update(self, index: int, blob: Blob, rate: float, scale: float) -> None:
-        """Update one parameter with its own learning rate; its diff is to be scaled first."""
+    def compute(self, gradients: Tensors, histories: list[Tensors], rate: float) -> Tensors:
+        """The updates, which are subtracted from the parameters.
 
-    @abstractmethod
-    def _has_history(self, index: int) -> bool:
+        Args:
+            gradients: scaled and regularised; not to be changed.
+            histories: a list a slot, of the gradients' lengths; to be changed in place.
+        """
+
+    def update(self, indices: Sequence[int], rate: float, decay: float, scale: float) -> None:
+        """Update the parameters ``indices``, which have ``rate`` and ``decay`` in common."""
+        weights, gradients, histories = self.tensors(indices)
+        updates = [torch.empty_like(weight) for weight in weights]
+        for weight, gradient, update, *history in in_blocks(
+            [weights, gradients, updates, *histories]
+        ):
+            values = self.compute(self.regularised(gradient, weight, scale, decay), history, rate)
+            torch._foreach_copy_(update, values)
+            torch._foreach_sub_(weight, values)
+        for index, diff in zip(indices, updates, strict=True):
+            self.net.learnable[index].set_diff(diff)
+
+    def tensors(self, indices: Sequence[int]) -> tuple[Tensors, Tensors, list[Tensors]]:
+        """Parameters, gradients and histories, each flat and in one piece."""
+        blobs = [self.net.learnable[index] for index in indices]
+        histories: list[Tensors] = [
+            [self._history(slot, index) for index in indices] for slot in self._histories
+        ]
+        gradients: list[Tensor] = []
+        for blob, first in zip(blobs, histories[0], strict=True):
+            gradient = blob.diff_tensor.reshape(-1)
+            # A diff that was left by an update may be the history itself.
+            same = gradient.data_ptr() == first.data_ptr()
+            gradients.append(gradient.clone() if same else gradient)
+        return [blob.data_tensor.view(-1) for blob in blobs], gradients, histories
+
+    def regularised(
+        self, gradients: Tensors, weights: Tensors, scale: float, decay: float
+    ) -> Tensors:
+        """``scale g + decay w``, or with the sign of ``w`` for L1."""
+        if scale != 1:
+            gradients = torch._foreach_mul(gradients, scale)
+        if not decay:
+            return gradients
+        pull = torch._foreach_sign(weights) if self.param.regularization_type == "L1" else weights
+        return torch._foreach_add(gradients, pull, alpha=decay)
+
+    # -- history and snapshots --------------------------------------------------------
+
+    def _history(self, slot: list[Tensor | None], index: int) -> Tensor:
+        history = slot[index]
+        if history is None:
+            blob = self.net.learnable[index]
+            history = slot[index] = torch.zeros(blob.count, device=blob.device)
+        return history
+
+    def has_history(self, index: int) -> bool:
         """Whether the parameter's history may hold anything but zeros."""
+        return any(slot[index] is not None for slot in self._histories)
 
-    @abstractmethod
     def history(self) -> list[np.ndarray]:
         """The history, in the order of Caffe's solver states."""
+        return [
+            np.zeros(blob.shape, np.float32)
+            if history is None
+            else history.cpu().numpy().reshape(blob.shape)
+            for slot in self._histories
+            for blob, history in zip(self.net.learnable, slot, strict=True)
+        ]
 
-    @abstractmethod
     def set_history(self, arrays: Sequence[np.ndarray]) -> None:
         """Take a history that :meth:`history` gave."""
-
-    # -- snapshots --------------------------------------------------------------------
+        blobs = self.net.learnable
+        for start, slot in enumerate(self._histories):
+            own = arrays[start * len(blobs) : (start + 1) * len(blobs)]
+            for index, (array, blob) in enumerate(zip(own, blobs, strict=True)):
+                values = torch.from_numpy(array.reshape(-1).astype(np.float32))
+                slot[index] = values.to(blob.device) if array.any() else None
 
     def snapshot(self) -> tuple[Path, Path]:
-        """Write weights and state under ``snapshot_prefix``; return their paths.
-
-        The weights come first, so that a solver state never lacks the weights it names.
-        """
-        if self.param.snapshot_format != SolverParameter.BINARYPROTO:
-            raise SolverError("snapshot_format HDF5 is not supported; leave it out (BINARYPROTO)")
-        stem = f"{self.param.snapshot_prefix}_iter_{self.iteration}"
-        weights, state_path = Path(f"{stem}.caffemodel"), Path(f"{stem}.solverstate")
-        save_weights(self.net, weights, with_diff=self.param.snapshot_diff)
-        logger.info("Snapshotting to binary proto file %s", weights)
-        state = SolverState(
-            iter=self.iteration,
-            learned_net=str(weights),
-            current_step=current_step(self.param, self.iteration),
-        )
-        write_state(state_path, state, self.history())
-        logger.info("Snapshotting solver state to binary proto file %s", state_path)
-        return weights, state_path
+        """Write weights and state under ``snapshot_prefix``; return their paths."""
+        return snapshots.write_snapshot(self)
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a ``.solverstate``, ours or BVLC's, and the weights that it names.
+        """Go on from a solver state, ours or BVLC's, and the weights that it names.
 
         Raises:
             FormatError: not a whole solver state.
-            SolverError: a history that does not fit this net.
+            SolverError: a history that does not fit this solver and net.
         """
-        state, history = read_state(path)
-        self._check_history(history, str(path))
-        if state.learned_net:
-            load_weights(self.net, _beside(Path(path), Path(state.learned_net)))
-        self.set_history(history)
-        self.iteration = state.iter
-
-    def _check_history(self, history: Sequence[np.ndarray], path: str) -> None:
-        expected = [blob.count for blob in self.net.learnable] * self.history_slots
-        found = [array.size for array in history]
-        if expected != found:
-            raise SolverError(
-                f"{path}: the history does not fit this net and solver type '{self.type}': "
-                f"expected {len(expected)} blobs of {sum(expected)} values, found {len(found)} "
-                f"of {sum(found)}; restore with the net and solver that wrote it"
-            )
-
-    @property
-    def history_slots(self) -> int:
-        """How many arrays a parameter the history holds."""
-        return 1
-
-
-_TRAIN_NETS = ("train_net_param", "train_net", "net_param", "net")
-
-
-def _beside(state: Path, weights: Path) -> Path:
-    """The weights a state names; from a state that was moved with them, those beside it."""
-    return weights if weights.exists() else state.with_name(weights.name)
-
-
-def _mean_outputs(net: Net, iterations: int) -> dict[str, np.ndarray]:
-    sums: dict[str, np.ndarray] = {}
-    for _ in range(iterations):
-        net.forward_layers(0, len(net.layers) - 1, record=False)
-        for name in net.outputs:
-            value = net.blobs[name].data_tensor.double().cpu().numpy()
-            sums[name] = sums[name] + value if name in sums else value
-    return {name: total / iterations for name, total in sums.items()}
-
-
-def _log_outputs(scores: dict[str, np.ndarray]) -> None:
-    values = ((name, value) for name, array in scores.items() for value in array.flat)
-    for index, (name, value) in enumerate(values):
-        logger.info("    Test net output #%d: %s = %g", index, name, value)
+        snapshots.restore(self, path)
