@@ -1,32 +1,24 @@
-"""Convolution."""
+"""Convolution and Deconvolution."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from recaffe.layers.base import Layer, Shape, register
-from recaffe.layers.window import check_positive, per_axis
+from recaffe.layers.convolve import convolve, deconvolve
+from recaffe.layers.window import Windows
 
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
+class _Convolving(Layer):
+    """What both directions share: their parameters, and the axes they run over.
 
-@register("Convolution")
-class Convolution(Layer):
-    """Cross-correlation with learned kernels, over any number of bottoms in the same way.
-
-    ``top[n, k, p] = bias[k] + sum over c, q of weight[k, c, q] bottom[n, c, stride p +
-    dilation q - pad]``, where ``c`` runs over the group's channels.
-
-    Shapes: bottom ``(N, C, *S)`` with one to three spatial axes ``S``; weight
-    ``(num_output, C / group, *kernel_size)``; bias ``(num_output,)``; top
-    ``(N, num_output, *T)`` with ``T = (S + 2 pad - dilation (kernel_size - 1) - 1) //
-    stride + 1``.
-
-    Source: ``base_conv_layer.cpp``.
+    The channels are ``axis``; the axes before it are the batch, those behind it the spatial
+    ones, of which there may be any number, none included: then the kernel is one weight a
+    pair of channels.
     """
 
     bottoms = (1, None)
@@ -37,56 +29,45 @@ class Convolution(Layer):
         parameter = self.param.convolution_param
         shape = bottom_shapes[0]
         self.axis = self.canonical_axis(parameter.axis, shape)
-        if self.axis != 1:
-            raise self.error(f"channels must be axis 1, found axis {self.axis}")
-        axes = len(shape) - 2
-        if axes not in _CONVOLUTIONS:
-            raise self.error(f"expected 1 to 3 spatial axes, found the bottom {list(shape)}")
-        self.kernel = per_axis(self, parameter, "kernel", axes, None, suffix="_size")
-        self.stride = per_axis(self, parameter, "stride", axes, 1)
-        self.pad = per_axis(self, parameter, "pad", axes, 0)
-        self.dilation = per_axis(self, parameter, "dilation", axes, 1)
-        for name in ("kernel", "stride", "dilation"):
-            check_positive(self, name, getattr(self, name))
+        self.axes = len(shape) - self.axis - 1
+        self.windows = Windows.of(self, self.axes)
         self.num_output, self.group = parameter.num_output, parameter.group
-        self._check_groups(shape[1])
-        self.add_blob(
-            (self.num_output, shape[1] // self.group, *self.kernel), parameter.weight_filler
-        )
+        self.channels = shape[self.axis]
+        self._check_groups()
+        self.add_blob((*self._weight_channels(), *self.windows.kernel), parameter.weight_filler)
         if parameter.bias_term:
             self.add_blob((self.num_output,), parameter.bias_filler)
 
-    def _check_groups(self, channels: int) -> None:
+    def _check_groups(self) -> None:
         if self.num_output < 1:
             raise self.error("num_output must be at least 1")
-        if self.group < 1 or channels % self.group or self.num_output % self.group:
+        if self.group < 1 or self.channels % self.group or self.num_output % self.group:
             raise self.error(
-                f"group {self.group} must divide both the {channels} input channels "
+                f"group {self.group} must divide both the {self.channels} input channels "
                 f"and num_output {self.num_output}"
             )
 
-    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
-        return [self._top_shape(shape) for shape in bottom_shapes]
+    def _weight_channels(self) -> Shape:
+        raise NotImplementedError
 
-    def _top_shape(self, shape: Shape) -> Shape:
-        weight = self.blobs[0].shape
-        if len(shape) != len(weight) or shape[1] != weight[1] * self.group:
-            raise self.error(
-                f"the weights {list(weight)} (group {self.group}) need a bottom with "
-                f"{weight[1] * self.group} channels, found {list(shape)}"
-            )
-        spatial = tuple(
-            (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-            for size, pad, dilation, kernel, stride in zip(
-                shape[2:], self.pad, self.dilation, self.kernel, self.stride, strict=True
-            )
-        )
-        if min(spatial) < 1:
-            raise self.error(
-                f"kernel_size {list(self.kernel)} does not fit the bottom {list(shape)} "
-                f"with pad {list(self.pad)}"
-            )
-        return (shape[0], self.num_output, *spatial)
+    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        for shape in bottom_shapes:
+            if len(shape) != self.axis + 1 + self.axes or shape[self.axis] != self.channels:
+                raise self.error(
+                    f"the weights {list(self.blobs[0].shape)} (group {self.group}) need a bottom "
+                    f"with {self.channels} channels, found {list(shape)}"
+                )
+            if shape != bottom_shapes[0]:
+                raise self.error(
+                    f"all bottoms need the same shape, found {list(bottom_shapes[0])} "
+                    f"and {list(shape)}"
+                )
+        shape = tuple(bottom_shapes[0])
+        sizes = self._top_sizes(shape, shape[self.axis + 1 :])
+        return [(*shape[: self.axis], self.num_output, *sizes)] * len(bottom_shapes)
+
+    def _top_sizes(self, shape: Shape, sizes: Shape) -> Shape:
+        raise NotImplementedError
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         weight = params[0]
@@ -95,10 +76,85 @@ class Convolution(Layer):
             # Channels innermost: oneDNN's kernels and the pooling after them are 1.1 to 1.6
             # times as fast so (benchmarks/training_step.py).
             weight = _channels_last(weight)
-            bottoms = [_channels_last(bottom) for bottom in bottoms]
-        convolve = _CONVOLUTIONS[len(self.kernel)]
-        settings = (self.stride, self.pad, self.dilation, self.group)
-        return [convolve(bottom, weight, bias, *settings) for bottom in bottoms]
+        return [self._one(bottom, weight, bias) for bottom in bottoms]
+
+    def _one(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.axis == 1:
+            return self._run(_like(bottom, weight), weight, bias)
+        batch = bottom.shape[: self.axis]
+        flat = bottom.reshape(math.prod(batch), *bottom.shape[self.axis :])
+        top = self._run(_like(flat, weight), weight, bias)
+        return top.reshape(*batch, *top.shape[1:])
+
+    def _run(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+
+@register("Convolution")
+class Convolution(_Convolving):
+    """Cross-correlation with learned kernels, over any number of bottoms in the same way.
+
+    ``top[n, k, p] = bias[k] + sum over c, q of weight[k, c, q] bottom[n, c, stride p +
+    dilation q - pad]``, where ``c`` runs over the group's channels.
+
+    Shapes: bottom ``(*N, C, *S)``; weight ``(num_output, C / group, *kernel_size)``; bias
+    ``(num_output,)``; top ``(*N, num_output, *T)`` with ``T = (S + 2 pad -
+    dilation (kernel_size - 1) - 1) / stride + 1``, rounded towards zero.
+    ``force_nd_im2col`` and ``engine`` say how Caffe computes it, and change nothing here.
+
+    Source: ``base_conv_layer.cpp``.
+    """
+
+    def _weight_channels(self) -> Shape:
+        return (self.num_output, self.channels // self.group)
+
+    def _top_sizes(self, shape: Shape, sizes: Shape) -> Shape:
+        return self.windows.counts(self, shape, sizes)
+
+    def _run(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(self.windows.filled(bottom), weight, bias, self.windows, self.group)
+
+
+@register("Deconvolution")
+class Deconvolution(_Convolving):
+    """The transpose of Convolution: each value of the bottom spreads the kernel over the top.
+
+    ``top[n, k, stride p + dilation q - pad] += weight[c, k, q] bottom[n, c, p]`` for all
+    ``p``, ``q`` and the group's channels ``c``, where it lies within the top; plus ``bias[k]``.
+
+    Shapes: bottom ``(*N, C, *S)``; weight ``(C, num_output / group, *kernel_size)``; bias
+    ``(num_output,)``; top ``(*N, num_output, *T)`` with ``T = stride (S - 1) +
+    dilation (kernel_size - 1) + 1 - 2 pad``.
+
+    Source: ``deconv_layer.cpp``.
+    """
+
+    def _weight_channels(self) -> Shape:
+        return (self.channels, self.num_output // self.group)
+
+    def _top_sizes(self, shape: Shape, sizes: Shape) -> Shape:
+        top = tuple(
+            stride * (size - 1) + extent - 2 * pad
+            for size, extent, stride, pad in zip(
+                sizes, self.windows.extent, self.windows.stride, self.windows.pad, strict=True
+            )
+        )
+        if min(top, default=1) < 1:
+            raise self.error(
+                f"pad {list(self.windows.pad)} leaves nothing of the top of a bottom "
+                f"{list(shape)}: its spatial axes would be {list(top)}"
+            )
+        return top
+
+    def _run(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return deconvolve(bottom, weight, bias, self.windows, self.group)
+
+
+def _like(bottom: Tensor, weight: Tensor) -> Tensor:
+    """The bottom in the memory layout that forward chose for the weight."""
+    if bottom.dim() == 4 and bottom.device.type == "cpu":
+        return _channels_last(bottom)
+    return bottom
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

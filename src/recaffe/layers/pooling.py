@@ -19,14 +19,14 @@ _LOWEST = torch.finfo(torch.float32).min
 class Pooling(Layer):
     """The maximum or the mean of each window of a bottom ``(N, C, H, W)``.
 
-    Output sizes are rounded up (``round_mode: CEIL``, in forks ``ceil_mode: true``): ``T = ceil((H + 2 pad - kernel) /
-    stride) + 1``, less one where the last window would start in the padding. The mean
-    divides by the window's size within the padded image, so padding counts as zeros but
-    what lies beyond it does not count. A second top of MAX is the mask: the index
-    ``y W + x`` of each maximum, the first one where several are equal. Windows that lie wholly
-    outside (a stride larger than the kernel) give the lowest float and the index -1. On the
-    CPU so do windows of nothing but NaN and -inf, and a NaN beside numbers does not count, as
-    in Caffe's own code; on a GPU a NaN goes on to the top, as from cuDNN.
+    Output sizes are rounded up (``round_mode: CEIL``, in forks ``ceil_mode: true``):
+    ``T = ceil((H + 2 pad - kernel) / stride) + 1``, less one where the last window would
+    start in the padding. The mean divides by the window's size within the padded image, so
+    padding counts as zeros but what lies beyond it does not count. A second top of MAX is the
+    mask: the index ``y W + x`` of each maximum, the first one where several are equal. Windows
+    that lie wholly outside (a stride larger than the kernel) give the lowest float and the
+    index -1. On the CPU so do windows of nothing but NaN and -inf, and a NaN beside numbers
+    does not count, as in Caffe's own code; on a GPU a NaN goes on to the top, as from cuDNN.
 
     Source: ``pooling_layer.cpp``.
     """
