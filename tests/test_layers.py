@@ -188,7 +188,11 @@ def test_propagate_down_false_leaves_a_bottom_without_gradient(case):
 
 
 @pytest.mark.parametrize("looked_at", [False, True], ids=["unseen", "with a view kept"])
-@pytest.mark.parametrize("name", ["relu", "relu with slope", "dropout at test", "softmax"])
+@pytest.mark.parametrize(
+    "name",
+    ["relu", "relu with slope", "dropout at test", "softmax", "lrn across", "lrn within",
+     "mvn plain", "batch norm in training"],
+)  # fmt: skip
 def test_in_place_is_as_beside(name, looked_at):
     case = next(case for case in CASES if case.name == name)
     beside = make_net(case)

@@ -21,6 +21,8 @@ class LRN(Layer):
     Source: ``lrn_layer.cpp``.
     """
 
+    in_place = True
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.lrn_param
         self.size, self.alpha = parameter.local_size, parameter.alpha
