@@ -257,12 +257,7 @@ class Solver(ABC):
         histories: list[Tensors] = [
             [self._history(slot, index) for index in indices] for slot in self._histories
         ]
-        gradients: list[Tensor] = []
-        for blob, first in zip(blobs, histories[0], strict=True):
-            gradient = blob.diff_tensor.reshape(-1)
-            # A diff that was left by an update may be the history itself.
-            same = gradient.data_ptr() == first.data_ptr()
-            gradients.append(gradient.clone() if same else gradient)
+        gradients = [blob.diff_tensor.reshape(-1) for blob in blobs]
         return [blob.data_tensor.view(-1) for blob in blobs], gradients, histories
 
     def regularised(
