@@ -1,4 +1,7 @@
-"""SGD's updates here and in BVLC's build, from the same weights on the same inputs."""
+"""Updates here and in BVLC's build, from the same weights on the same inputs.
+
+Random settings of all rules are in test_differential; here are those that must not be missed.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,33 @@ CASES = {
     "sigmoid": ("lr_policy: 'sigmoid' gamma: 0.5 stepsize: 3", "", ""),
     "multistep": ("lr_policy: 'multistep' gamma: 0.5 stepvalue: [1, 1, 4, 2]", "", ""),
     "shared": ("momentum: 0.9 weight_decay: 0.1", SHARED, SHARED),
+    "tiny rates": ("momentum: 0.9 base_lr: 1e-12", "param { lr_mult: 1e-8 }", ""),
 }
+RULES = {
+    "Nesterov": "momentum: 0.9",
+    "AdaGrad": "delta: 1e-3",
+    "RMSProp": "rms_decay: 0.7 delta: 1e-3",
+    "AdaDelta": "momentum: 0.9 delta: 1e-3 base_lr: 1",
+    "Adam": "momentum: 0.9 momentum2: 0.95 delta: 1e-3",
+}
+for rule, own in RULES.items():
+    CASES |= {
+        rule: (f"type: '{rule}' {own}", FACTORS, ""),
+        f"{rule}, decay": (f"type: '{rule}' {own} weight_decay: 0.1", FACTORS, FROZEN),
+        f"{rule}, all": (
+            f"type: '{rule}' {own} weight_decay: 0.1 regularization_type: 'L1' clip_gradients: 0.3 "
+            "iter_size: 2 lr_policy: 'exp' gamma: 0.8", FACTORS, FROZEN),
+        f"{rule}, shared": (f"type: '{rule}' {own} weight_decay: 0.1", SHARED, SHARED),
+        f"{rule}, forced": (f"type: '{rule}' {own}", FROZEN, FROZEN),
+    }  # fmt: skip
+CASES["forced"] = ("momentum: 0.9", FROZEN, FROZEN)
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy as np
 import caffe
+from caffe.proto import caffe_pb2
 
 def train(name):
     solver = caffe.get_solver(name + ".solver.prototxt")
@@ -60,6 +83,15 @@ def train(name):
         for index, blob in enumerate(params):
             found["%s/%d/data/%d" % (name, step, index)] = blob.data.copy()
             found["%s/%d/update/%d" % (name, step, index)] = blob.diff.copy()
+    solver.snapshot()
+    state = caffe_pb2.SolverState()
+    state.ParseFromString(Path("%s_iter_%d.solverstate" % (name, STEPS)).read_bytes())
+    for index, blob in enumerate(state.history):
+        found["%s/history/%d" % (name, index)] = np.array(blob.data, "f")
+    # the last update, taken for a gradient, in two halves
+    solver.apply_update()
+    for index, blob in enumerate(params):
+        found["%s/again/%d" % (name, index)] = blob.data.copy()
     return found
 
 found = {}
@@ -74,11 +106,20 @@ def answers(bvlc: Build, tmp_path_factory: pytest.TempPathFactory):
     files = {"names.json": json.dumps(list(CASES))}
     for name, (settings, first, second) in CASES.items():
         policy = "" if "lr_policy" in settings else "lr_policy: 'fixed'"
+        rate = "" if "base_lr" in settings else "base_lr: 0.2"
+        force = "force_backward: true\n" if "forced" in name else ""
         files[f"{name}.net.prototxt"] = "".join(
-            [DATA, ip("ip", "data", 3, first), relu("relu", "ip"), ip("ip2", "ip", 3, second), LOSS]
+            [
+                force,
+                DATA,
+                ip("ip", "data", 3, first),
+                relu("relu", "ip"),
+                ip("ip2", "ip", 3, second),
+                LOSS,
+            ]
         )
         files[f"{name}.solver.prototxt"] = (
-            f"net: '{name}.net.prototxt' base_lr: 0.2 {policy} {settings}"
+            f"net: '{name}.net.prototxt' {rate} {policy} {settings} snapshot_prefix: '{name}'"
         )
     for name, text in files.items():
         (here / name).write_text(text)
@@ -103,5 +144,10 @@ def test_updates_are_bvlcs(answers, name):
     for key, expected in theirs.items():
         largest = np.abs(expected).max(initial=0.0)
         np.testing.assert_allclose(ours[key], expected, atol=1e-4 * largest, err_msg=key)
-    first, last = (theirs[f"{name}/{step}/data/0"] for step in (0, STEPS - 1))
-    assert (first != last).any() == (name != "frozen")
+    first, last = (theirs[f"{name}/{step}/data/2"] for step in (0, STEPS - 1))
+    still = name == "tiny rates" or CASES[name][2] == FROZEN
+    assert (first != last).any() == (not still)
+    slots = 2 if name.startswith(("AdaDelta", "Adam")) else 1
+    assert sum(key.startswith(f"{name}/history") for key in theirs) == slots * (
+        2 if "shared" in name else 4
+    )
