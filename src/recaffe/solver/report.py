@@ -43,10 +43,14 @@ def forward(net: Net, record: bool, debug: bool) -> None:
         _log_forward(net, index)
 
 
-def forward_backward(net: Net, debug: bool) -> float:
-    """Both passes and the loss; with ``debug`` the mean size of every diff is logged as well."""
+def forward_backward(net: Net, debug: bool, keep: bool) -> float:
+    """Both passes and the loss; with ``debug`` the mean size of every diff is logged as well.
+
+    Args:
+        keep: leave every blob's data and diff behind; with ``debug`` they are anyway.
+    """
     if not debug:
-        return net.forward_backward()
+        return net.forward_backward(keep)
     forward(net, record=True, debug=True)
     for index in reversed(range(len(net.layers))):
         net.backward_layers(index, index, retain=False)

@@ -100,16 +100,21 @@ class Solver(ABC):
             self.test_all()
         logger.info("Optimization Done.")
 
-    def step(self, iterations: int) -> None:
-        """Make ``iterations`` updates, with the tests and snapshots that fall due."""
+    def step(self, iterations: int, keep_last: bool = True) -> None:
+        """Make ``iterations`` updates, with the tests and snapshots that fall due.
+
+        Args:
+            keep_last: leave the last iteration's data and diff of every blob behind. Those of
+                the parameters and the data of the outputs are there in any case.
+        """
         param = self.param
         self._recent_losses.clear()
         self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
-        for _ in range(iterations):
+        for left in reversed(range(iterations)):
             if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
                 self.test_all()
             self._debug = self._is_due(param.display) and param.debug_info
-            self._compute_gradients()
+            self._compute_gradients(keep=keep_last and left == 0)
             if self._is_due(param.display):
                 self._display()
             self.apply_update()
@@ -120,10 +125,11 @@ class Solver(ABC):
     def _is_due(self, interval: int) -> bool:
         return bool(interval) and self.iteration % interval == 0
 
-    def _compute_gradients(self) -> None:
+    def _compute_gradients(self, keep: bool) -> None:
         self.net.clear_param_diffs()
+        rounds = reversed(range(self.param.iter_size))
         losses = [
-            report.forward_backward(self.net, self._debug) for _ in range(self.param.iter_size)
+            report.forward_backward(self.net, self._debug, keep and left == 0) for left in rounds
         ]
         self._recent_losses.append(sum(losses) / len(losses))
 
