@@ -122,9 +122,12 @@ class Spied(Net):
         self.log.append("t" if self.phase else "f")
         super().forward_layers(start, end, record)
 
-    def backward_layers(self, start, end, retain=True):
-        self.log.append("b")
-        super().backward_layers(start, end, retain)
+    def forward_backward(self, keep=True):
+        log, self.log = self.log, []
+        loss = super().forward_backward(keep)
+        self.log = log
+        log.append("fb")
+        return loss
 
 
 def events(settings: str, act, folder: Path) -> str:
@@ -196,7 +199,7 @@ def test_each_test_gives_the_mean_of_its_outputs():
 
 
 def test_smoothed_loss_is_the_mean_of_the_last_within_a_call_of_step(caplog):
-    """BVLC's build gives the same: test_bvlc_solver_semantics."""
+    """BVLC's build gives the same: test_solver_logs."""
     caplog.set_level(logging.INFO)
     weights = [START, *trajectory(6, lambda step: 0.1)[0]]
     losses = [float((X @ w[0].T + w[1]).sum()) for w in weights]
