@@ -147,7 +147,6 @@ def test_data_fields_of_todays_layers_stay_as_caffe_skips_them() -> None:
     ("text", "said"),
     [
         ('layers { name: "x" type: RELU } layer { type: "ReLU" }', "both 'layer' and 'layers'"),
-        ('layers { layer { name: "x" type: "relu" } }', "V0 layers .*upgrade_net_proto_text"),
         ('layers { name: "x" }', "layer 'x' has no type"),
         ('layers { name: "x" type: NONE }', "layer 'x' has no type"),
         ('input: "a"', "1 input.* found 0 and 0"),
@@ -172,10 +171,15 @@ INPUT_SHAPES = """
 input: "a" input_shape { dim: 1 dim: 2 } input: "b" input_shape { dim: 3 }
 layers { name: "r" type: RELU bottom: "a" top: "r" }
 """
+MORE_SHAPES = 'input: "a" input_shape { dim: 1 } input_shape { dim: 2 }'
+MORE_DIMS = 'input: "a" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 5'
+SHAPES_AND_DIMS = MORE_DIMS + " input_shape { dim: 9 }"
 BATCH_NORM = """
 layer { name: "n" type: "BatchNorm" bottom: "a" top: "n"
   param { lr_mult: 1 } param { name: "q" decay_mult: 3 } param { } }
 """
+# As many as today's BatchNorm layers refuse, unless they are 0: not an upgrade's business.
+TWO_BATCH_NORM_RATES = 'layer { type: "BatchNorm" param { lr_mult: 1 } param { decay_mult: 3 } }'
 
 
 def test_input_dims() -> None:
@@ -194,6 +198,18 @@ def test_input_shapes() -> None:
              shape { dim: 1 dim: 2 } shape { dim: 3 } } }
            layer { name: "r" type: "ReLU" bottom: "a" top: "r" }""",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "dims"), [(MORE_SHAPES, [1]), (MORE_DIMS, [1, 2, 3, 4]), (SHAPES_AND_DIMS, [9])]
+)
+def test_input_shapes_without_an_input_are_left_out(text: str, dims: list[int]) -> None:
+    (layer,) = upgrade_net(net(text)).layer
+    assert [list(shape.dim) for shape in layer.input_param.shape] == [dims]
+
+
+def test_other_numbers_of_batch_norm_rates_stay() -> None:
+    assert_upgraded(TWO_BATCH_NORM_RATES, TWO_BATCH_NORM_RATES)
 
 
 def test_batch_norm_statistics_are_not_learned() -> None:
@@ -264,7 +280,11 @@ def bvlcs(bvlc: Build, program: str, text: str) -> str:
         V1_TODAY,
         INPUT_DIMS,
         INPUT_SHAPES,
+        MORE_SHAPES,
+        MORE_DIMS,
+        SHAPES_AND_DIMS,
         BATCH_NORM,
+        TWO_BATCH_NORM_RATES,
         'layer { type: "Data" data_param { scale: 2 mirror: true } }',
         "layers { type: RELU data_param { scale: 2 } param: '' param: 'w' }",
         *(f"layers {{ type: {t} }}" for t in ("TANH", "HDF5_DATA", "SOFTMAX_LOSS", "IM2COL")),

@@ -126,7 +126,8 @@ def test_protobuf_reads_the_caffemodel_we_write(tmp_path: Path) -> None:
     saved.ClearField("blobs")
     assert saved == convolution
 
-    (layer,) = read_weights(tmp_path / "x.caffemodel")
+    layer, without = read_weights(tmp_path / "x.caffemodel")
+    assert (without.name, without.type, without.blobs) == ("relu", "ReLU", [])
     np.testing.assert_array_equal(layer.blobs[0], weights, strict=True)
     np.testing.assert_array_equal(layer.blobs[1], bias, strict=True)
 
@@ -151,6 +152,7 @@ def test_what_protobuf_writes_is_read(tmp_path: Path) -> None:
     assert [(layer.name, [blob.tolist() for blob in layer.blobs]) for layer in read] == [
         ("a", [[1], [1, 1]]),
         ("b", [[2], [2, 2]]),
+        ("none", []),
     ]
 
 
@@ -175,9 +177,16 @@ def test_every_cut_of_a_caffemodel_is_told(tmp_path: Path, content: bytes, name:
             read_weights(path)
 
 
-def test_a_layer_whose_blob_is_torn_is_named(tmp_path: Path) -> None:
-    torn = CAFFEMODEL.replace(b"\x3a\x04\x0a\x02\x01\x02", b"\x3a\x04\x0a\x02\x01\x03")
-    with pytest.raises(FormatError, match=r"layer 'ip', blob 0: .*\[1, 3\] holds 3 values, found"):
+def test_a_layer_whose_blob_does_not_hold_together_says_so(tmp_path: Path) -> None:
+    wrong = CAFFEMODEL.replace(b"\x3a\x04\x0a\x02\x01\x02", b"\x3a\x04\x0a\x02\x01\x03")
+    layer = only_layer(file_of(tmp_path, wrong))
+    assert layer.problem == "blob 0: a blob of shape [1, 3] holds 3 values, found 2"
+    assert (layer.name, layer.blobs) == ("ip", [])
+
+
+def test_a_blob_that_is_no_message_is_named(tmp_path: Path) -> None:
+    torn = CAFFEMODEL.replace(b"\x3a\x04\x0a\x02\x01\x02", b"\x3a\x04\x0a\x03\x01\x02")
+    with pytest.raises(FormatError, match=r"layer 'ip', blob 0: field 1 at byte 0 should have 3"):
         read_weights(file_of(tmp_path, torn))
 
 
@@ -245,27 +254,21 @@ def test_prototxt_given_as_caffemodel(tmp_path: Path, text: str) -> None:
 def test_no_layer_and_no_blob(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="found no layer in it"):
         read_weights(file_of(tmp_path, b"\x0a\x01n"))
-    assert read_weights(file_of(tmp_path, b"\xa2\x06\x03\x0a\x01a")) == []
+    layer = only_layer(file_of(tmp_path, b"\xa2\x06\x03\x0a\x01a"))
+    assert (layer.name, layer.blobs) == ("a", [])
 
 
-def test_v0_layers_are_told(tmp_path: Path) -> None:
-    net = NetParameter()
-    net.layers.add().layer.name = "old"
-    with pytest.raises(FormatError, match="V0 layers"):
-        read_weights(file_of(tmp_path, net.SerializeToString()))
-
-
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
-    path = file_of(tmp_path, b"\xa2\x06\x03\x0a\x01\xff")
-    with pytest.raises(FormatError, match="is not a name"):
-        read_weights(path)
+def test_a_name_that_is_no_text_fits_no_layer(tmp_path: Path) -> None:
+    content = b"\x0a\x01\xe9" + b"\xa2\x06\x06\x0a\x04caf\xe9" + CAFFEMODEL
+    names = [layer.name for layer in read_weights(file_of(tmp_path, content))]
+    assert names == [r"caf\xe9", "ip"]
 
 
 def test_a_path_that_starts_like_the_error_is_still_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("layer").write_bytes(CAFFEMODEL.replace(b"\x0a\x02\x01\x02", b"\x0a\x02\x01\x03"))
+    Path("layer").write_bytes(CAFFEMODEL.replace(b"\x0a\x02\x01\x02", b"\x0a\x03\x01\x02"))
     with pytest.raises(FormatError, match=r"^layer: not a whole caffemodel: layer 'ip'"):
         read_weights("layer")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from recaffe.blob import Blob
 from recaffe.errors import NetError, ShapeMismatchError
+from recaffe.net import LoadReport, load_weights, save_weights, share_weights
 from recaffe.net import Net as RuntimeNet
-from recaffe.net import load_weights, save_weights, share_weights
 from recaffe.proto.schema import NetParameter
 from recaffe.proto.text import read_message
 
@@ -129,9 +129,26 @@ class Net(RuntimeNet):
             raise NetError(f"no blob '{name}'; the net has {', '.join(self.blobs)}")
         return self.blobs[name]
 
-    def copy_from(self, weights: str | Path) -> None:
-        """Copy the weights of a ``.caffemodel`` into the layers of the same names."""
-        load_weights(self, weights)
+    def copy_from(
+        self,
+        weights: str | Path | Sequence[str | Path],
+        heads: Collection[str] | None = None,
+    ) -> LoadReport:
+        """Copy the weights of a ``.caffemodel`` into the layers of the same names.
+
+        Args:
+            weights: the file, or several of which the later ones count.
+            heads: the layers that are to keep their new values, and no others; ``None`` does
+                not mind which do.
+
+        Returns:
+            What was copied and what was not; as text it is a table.
+
+        Raises:
+            CaffeError: a file that is none, a layer that does not fit, other layers than
+                ``heads`` left over; nothing is copied then.
+        """
+        return load_weights(self, weights, heads)
 
     def share_with(self, other: RuntimeNet) -> None:
         """Use the parameters of ``other``'s layers of the same names as this net's own."""

@@ -6,39 +6,126 @@ Source: ``CopyTrainedLayersFrom``, ``ShareTrainedLayersWith`` and ``ToProto`` in
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from recaffe.errors import ShapeMismatchError
+from recaffe.blob import Blob
+from recaffe.errors import FormatError, NetError, ShapeMismatchError
+from recaffe.net.load_report import LoadReport
 from recaffe.net.net import Net
 from recaffe.proto import hdf5
-from recaffe.proto.arrays import legacy_shape_equal
+from recaffe.proto.arrays import shape_fits
 from recaffe.proto.weights import LayerWeights, read_weights, write_weights
 
 logger = logging.getLogger(__name__)
 
+Paths = str | Path | Sequence[str | Path]
 
-def load_weights(net: Net, path: str | Path) -> None:
+
+def load_weights(net: Net, paths: Paths, heads: Collection[str] | None = None) -> LoadReport:
     """Copy the weights of a ``.caffemodel``, HDF5 or not, into the layers of the same names.
 
-    Layers that only one side has are left alone, and logged.
+    Layers that only one side has are left alone. What was done is logged as a table; nothing
+    is copied if anything is raised.
+
+    Args:
+        net: the net to fill.
+        paths: one file, or several of which the later ones count where they agree on a name.
+        heads: the layers that are to be newly initialised, and no others; ``None`` does not
+            mind.
+
+    Returns:
+        What was copied and what was not.
 
     Raises:
-        FormatError: the file is absent, cut short, or no caffemodel.
-        ShapeMismatchError: a layer of the same name with other blobs; nothing is copied then.
+        FormatError: a file is absent, cut short, or no caffemodel.
+        ShapeMismatchError: a layer of the same name with other blobs.
+        NetError: layers other than ``heads`` would be newly initialised.
     """
-    source = _read_hdf5(net, path) if hdf5.is_hdf5(path) else read_weights(path)
-    weights = [layer for layer in source if layer.name in net.layer_names]
-    for layer in weights:
-        _check_fit(net, layer, str(path))
-    for layer in weights:
+    files = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    report = LoadReport(files)
+    chosen: list[LayerWeights] = []
+    for path in files:
+        source = _read_hdf5(net, path) if hdf5.is_hdf5(path) else read_weights(path)
+        chosen += _choose(net, source, path, report)
+    _sort_the_others(net, report)
+    if report.mismatched:
+        reasons = "\n".join(report.reasons.values())
+        raise ShapeMismatchError(f"{reasons}\n{report}")
+    if heads is not None:
+        _check_heads(net, report, set(heads))
+    for layer in chosen:
         for array, blob in zip(layer.blobs, _blobs(net, layer.name), strict=True):
-            blob.data[...] = array.reshape(blob.shape)
-    loaded = {layer.name for layer in weights}
-    fresh = [name for name in net.params if name not in loaded]
-    if fresh:
-        logger.info("%s: no weights for %s: left as they are", path, ", ".join(fresh))
+            _fill(blob, array)
+    logger.info("%s", report)
+    return report
+
+
+def _choose(
+    net: Net, source: list[LayerWeights], path: str, report: LoadReport
+) -> Iterator[LayerWeights]:
+    """The layers of a file to copy; what becomes of each of its layers goes to the report."""
+    for layer in source:
+        shapes = _shapes(layer.blobs)
+        if layer.name not in net.layer_names:
+            if shapes or layer.problem:
+                report.ignored[layer.name] = shapes
+            continue
+        if layer.problem:
+            raise FormatError(f"{path}: layer '{layer.name}', {layer.problem}")
+        expected = _shapes(_blobs(net, layer.name))
+        if reason := _mismatch(layer, expected):
+            report.mismatched[layer.name] = shapes
+            report.expected[layer.name] = expected
+            report.reasons[layer.name] = f"{path}: {reason}"
+        elif shapes:
+            report.copied[layer.name] = expected
+            yield layer
+
+
+def _sort_the_others(net: Net, report: LoadReport) -> None:
+    """Layers that no file names are new, unless all that they have is shared with copied ones."""
+    copied = {id(blob.owner) for name in report.copied for blob in _blobs(net, name)}
+    for name, blobs in net.params.items():
+        if name not in report.copied and name not in report.mismatched:
+            is_new = any(id(blob.owner) not in copied for blob in blobs)
+            (report.fresh if is_new else report.copied)[name] = _shapes(blobs)
+
+
+def _check_heads(net: Net, report: LoadReport, heads: set[str]) -> None:
+    if unknown := heads.difference(net.params):
+        raise NetError(
+            f"{_listed(unknown)} to be newly initialised: the net has no such layer with "
+            f"parameters; it has {', '.join(net.params)}"
+        )
+    wrong = []
+    if more := set(report.fresh) - heads:
+        wrong.append(f"{_listed(more)} would be newly initialised, too")
+    if fewer := heads.difference(report.fresh):
+        wrong.append(f"{_listed(fewer)} would be copied from the file; rename it in the net")
+    if wrong:
+        raise NetError(
+            f"expected {_listed(heads) or 'no layer'} to be newly initialised and no others, "
+            f"but {', and '.join(wrong)}\n{report}"
+        )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))
+
+
+def _fill(blob: Blob, array: np.ndarray) -> None:
+    """Let ``array``, of the same count, be the blob's data."""
+    # The file's own bytes as they are, which need not lie where floats may.
+    values = np.empty(blob.shape, np.float32)
+    if array.dtype == values.dtype and array.flags.c_contiguous:
+        values.reshape(-1).view(np.uint8)[...] = array.reshape(-1).view(np.uint8)
+    else:
+        values[...] = array.reshape(blob.shape)
+    blob.set_data(torch.from_numpy(values).to(blob.device))
 
 
 def _read_hdf5(net: Net, path: str | Path) -> list[LayerWeights]:
@@ -59,24 +146,30 @@ def _read_hdf5(net: Net, path: str | Path) -> list[LayerWeights]:
     return layers
 
 
-def _blobs(net: Net, layer_name: str) -> list:
+def _blobs(net: Net, layer_name: str) -> list[Blob]:
     return net.layers[net.layer_names.index(layer_name)].blobs
 
 
-def _check_fit(net: Net, source: LayerWeights, path: str) -> None:
-    target = _blobs(net, source.name)
-    if len(source.blobs) != len(target):
-        raise ShapeMismatchError(
-            f"{path}: layer '{source.name}' holds {len(source.blobs)} blob(s), the net's "
-            f"layer of that name has {len(target)}; rename the net's layer to learn it afresh"
+def _shapes(blobs: Sequence[Blob | np.ndarray]) -> list[tuple[int, ...]]:
+    return [tuple(blob.shape) for blob in blobs]
+
+
+def _mismatch(source: LayerWeights, expected: Sequence[tuple[int, ...]]) -> str:
+    """Why a layer of a file does not fit one of these shapes; empty if it does."""
+    if len(source.blobs) != len(expected):
+        return (
+            f"layer '{source.name}' holds {len(source.blobs)} blob(s), the net's layer of that "
+            f"name has {len(expected)}; rename the net's layer to learn it afresh"
         )
-    for index, (array, blob) in enumerate(zip(source.blobs, target, strict=True)):
-        if not legacy_shape_equal(array.shape, blob.shape):
-            raise ShapeMismatchError(
-                f"{path}: layer '{source.name}', blob {index}: the file holds the shape "
-                f"{list(array.shape)}, the net's layer has {list(blob.shape)}; rename the "
-                "net's layer to learn it afresh, or give it the file's num_output and kernel"
+    forms = source.legacy or [False] * len(expected)
+    for index, (array, legacy, shape) in enumerate(zip(source.blobs, forms, expected, strict=True)):
+        if not shape_fits(array.shape, legacy, shape):
+            return (
+                f"layer '{source.name}', blob {index}: the file holds the shape "
+                f"{list(array.shape)}, the net's layer has {list(shape)}; rename the net's "
+                "layer to learn it afresh, or give it the file's num_output and kernel"
             )
+    return ""
 
 
 def share_weights(net: Net, other: Net) -> None:

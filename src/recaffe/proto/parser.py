@@ -237,6 +237,7 @@ class _Parser:
 
     def enum(self, field: FieldDescriptor) -> int:
         enum = field.enum_type
+        assert enum is not None
         negative = self.taken("-")
         if self.kind == "word" and not negative:
             value = enum.values_by_name.get(self.token)

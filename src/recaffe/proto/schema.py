@@ -55,6 +55,7 @@ ParamSpec: Any = message_class("ParamSpec")
 SolverParameter: Any = message_class("SolverParameter")
 SolverState: Any = message_class("SolverState")
 TransformationParameter: Any = message_class("TransformationParameter")
+V0LayerParameter: Any = message_class("V0LayerParameter")
 V1LayerParameter: Any = message_class("V1LayerParameter")
 
 TRAIN: int = enum_types()["Phase"].values_by_name["TRAIN"].number

@@ -14,6 +14,7 @@ from recaffe.proto.schema import (
     SolverParameter,
     V1LayerParameter,
 )
+from recaffe.proto.v0 import is_v0, upgrade_v0
 
 _V1_ENUM = V1LayerParameter.DESCRIPTOR.enum_types_by_name["LayerType"]
 # Most of today's type names are the V1 names in camel case; these are not.
@@ -46,26 +47,31 @@ _DATA_PARAMS = {
     "ImageData": "image_data_param",
     "WindowData": "window_data_param",
 }
+# The mean, the variance and the factor of the moving average: what old files gave rates for.
+_BATCH_NORM_BLOBS = 3
 _INPUT_FIELDS = ("input", "input_dim", "input_shape")
 
 
 def upgrade_net(net: Any, origin: str = "net") -> Any:
     """A copy of ``net`` in today's form; ``origin`` names it in errors.
 
-    V1 ``layers`` become ``layer``, and the transformation fields of their data parameters
-    move to ``transform_param`` (in a ``layer`` Caffe skips those fields, so they stay where
-    they are). Net-level ``input`` fields become an Input layer. The parameters of a BatchNorm
-    layer hold statistics and get ``lr_mult: 0`` and ``decay_mult: 0``.
+    V0 layers become V1 ``layers`` and those become ``layer``; the transformation fields of a
+    V1 data layer's parameters move to ``transform_param`` (in a ``layer`` Caffe skips those
+    fields, so they stay where they are). Net-level ``input`` fields become an Input layer.
+    The three parameters of a BatchNorm layer hold statistics and get ``lr_mult: 0`` and
+    ``decay_mult: 0``.
 
     Raises:
-        FormatError: V0 layers, or old and new layers in one net.
+        FormatError: layers of several forms in one net, or a layer or input that is not whole.
     """
     upgraded = NetParameter()
     upgraded.CopyFrom(net)
+    if is_v0(upgraded):
+        upgrade_v0(upgraded, origin)
     if upgraded.layers:
         _upgrade_v1_layers(upgraded, origin)
     for layer in upgraded.layer:
-        if layer.type == "BatchNorm":
+        if layer.type == "BatchNorm" and len(layer.param) == _BATCH_NORM_BLOBS:
             for spec in layer.param:
                 spec.lr_mult = spec.decay_mult = 0.0
     _upgrade_inputs(upgraded, origin)
@@ -79,11 +85,6 @@ def _upgrade_v1_layers(net: Any, origin: str) -> None:
             "with types in quotes, or all to 'layers' with types in capitals"
         )
     for old in net.layers:
-        if old.HasField("layer"):
-            raise FormatError(
-                f"{origin}: V0 layers (of 2013, a 'layer' within 'layers') are not read; "
-                "BVLC Caffe's upgrade_net_proto_text brings the file to today's form"
-            )
         _upgrade_v1_layer(old, net.layer.add(), origin)
     net.ClearField("layers")
 
@@ -131,9 +132,11 @@ def _upgrade_inputs(net: Any, origin: str) -> None:
     if not net.input:
         return
     shapes = [list(shape.dim) for shape in net.input_shape]
-    if not shapes and len(net.input_dim) == 4 * len(net.input):
+    if not shapes:
         dims = list(net.input_dim)
-        shapes = [dims[start : start + 4] for start in range(0, len(dims), 4)]
+        shapes = [dims[start : start + 4] for start in range(0, len(dims) - 3, 4)]
+    # Caffe, too, lets shapes be that no input has.
+    shapes = shapes[: len(net.input)]
     if len(shapes) != len(net.input):
         raise FormatError(
             f"{origin}: {len(net.input)} input(s) need as many input_shape blocks or four "

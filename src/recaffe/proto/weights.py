@@ -1,7 +1,8 @@
 """Weight files: ``.caffemodel``, and the solver's ``.solverstate``.
 
-A caffemodel is a NetParameter whose layers carry blobs. Of a binary one only names, types
-and blobs are read, because forks of Caffe gave the same field numbers to other parameters.
+A caffemodel is a NetParameter whose layers carry blobs, in today's form, in V1's or in V0's.
+Only names, types and blobs are read, because forks of Caffe gave the same field numbers to
+other parameters.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from recaffe.proto.schema import (
     LayerParameter,
     NetParameter,
     SolverState,
+    V0LayerParameter,
     V1LayerParameter,
 )
 from recaffe.proto.upgrade import V1_TYPES
+from recaffe.proto.v0 import V0_TYPES
 
 Pieces = list[bytes | memoryview]
 
@@ -42,11 +45,21 @@ _HISTORY = _number(SolverState, "history")
 
 @dataclass
 class LayerWeights:
-    """One layer of a weight file: its name, its type, and its blobs in order."""
+    """One layer of a weight file.
+
+    Attributes:
+        name, type: as the file has them; a type that this file cannot name is empty.
+        blobs: the parameters in order.
+        legacy: for each blob whether its shape is an older file's four numbers, which fit
+            fewer axes too; empty says that none is.
+        problem: why its blobs cannot be read; what is behind the one it names is left out.
+    """
 
     name: str = ""
     type: str = ""
     blobs: list[np.ndarray] = field(default_factory=list)
+    legacy: list[bool] = field(default_factory=list)
+    problem: str = ""
 
 
 def _map(path: Path) -> memoryview:
@@ -62,9 +75,10 @@ def _map(path: Path) -> memoryview:
 
 
 def read_weights(path: str | Path) -> list[LayerWeights]:
-    """The layers of a ``.caffemodel`` that have blobs, today's form or V1.
+    """The layers of a ``.caffemodel``, those without blobs too.
 
-    The arrays are views of the mapped file, read as they are copied.
+    The arrays are views of the mapped file, read as they are copied. A blob that does not
+    hold together is told in its layer's ``problem``: who has no use for it need not mind.
 
     Raises:
         FormatError: absent, cut short, or not a caffemodel; the message says which.
@@ -85,55 +99,92 @@ def read_weights(path: str | Path) -> list[LayerWeights]:
         ) from None
     if not layers:
         raise FormatError(f"{path}: expected a caffemodel, found no layer in it")
-    return [layer for layer in layers if layer.blobs]
+    forms = {form.message for form, _ in layers}
+    if len(forms) > 1:
+        raise FormatError(
+            f"{path}: holds layers of two forms ({' and '.join(sorted(forms))}); Caffe writes "
+            "files of one, so this may be two files in one"
+        )
+    return [layer for _, layer in layers]
 
 
-def _layers(net: memoryview) -> Iterator[LayerWeights]:
+@dataclass(frozen=True)
+class _Form:
+    """A form that layers have been stored in: its message's name and its fields' numbers."""
+
+    message: str
+    names: dict[int, str]
+
+    @classmethod
+    def of(cls, message: Any) -> _Form:
+        names = ("name", "type", "blobs")
+        return cls(message.DESCRIPTOR.name, {_number(message, name): name for name in names})
+
+
+_TODAYS, _V1, _V0 = map(_Form.of, (LayerParameter, V1LayerParameter, V0LayerParameter))
+
+
+def _layers(net: memoryview) -> Iterator[tuple[_Form, LayerWeights]]:
     for number, wire_type, value in wire.fields(net):
         if number in (_NET_NAME, _NET_LAYER, _NET_V1_LAYER):
             if wire_type != wire.LENGTH_DELIMITED or not isinstance(value, memoryview):
                 raise FormatError(
                     f"field {number} is neither a net's name nor a layer (is this a solver state?)"
                 )
-            if number != _NET_NAME:
-                yield _layer(value, v1=number == _NET_V1_LAYER)
+            if number == _NET_LAYER:
+                yield _TODAYS, _layer(value, _TODAYS)
+            elif number == _NET_V1_LAYER:
+                yield _old_layer(value)
 
 
-def _layer(message: memoryview, v1: bool) -> LayerWeights:
-    descriptor = V1LayerParameter if v1 else LayerParameter
-    names = {_number(descriptor, name): name for name in ("name", "type", "blobs")}
+def _old_layer(message: memoryview) -> tuple[_Form, LayerWeights]:
+    """A layer of V1, or the V0 layer in it, which then is all there is."""
+    for number, wire_type, value in wire.fields(message):
+        if number == _V0_LAYER and wire_type == wire.LENGTH_DELIMITED:
+            assert isinstance(value, memoryview)
+            return _V0, _layer(value, _V0)
+    return _V1, _layer(message, _V1)
+
+
+def _layer(message: memoryview, form: _Form) -> LayerWeights:
     layer = LayerWeights()
     for number, wire_type, value in wire.fields(message):
-        name = names.get(number)
-        if name == "type" and isinstance(value, int):
-            layer.type = V1_TYPES.get(value, "")
+        name = form.names.get(number)
+        if isinstance(value, int):
+            if name == "type" and form is _V1:
+                layer.type = V1_TYPES.get(value, "")
         # As protobuf does, skip a field of ours that has another's wire type.
-        elif wire_type != wire.LENGTH_DELIMITED or not isinstance(value, memoryview):
-            continue
-        elif name == "blobs":
-            try:
-                layer.blobs.append(arrays.decode(value))
-            except FormatError as error:
-                raise FormatError(
-                    f"layer '{layer.name}', blob {len(layer.blobs)}: {error}"
-                ) from None
-        elif name == "name":
-            layer.name = _text(value)
-        elif name == "type":
-            layer.type = _text(value)
-        elif v1 and number == _V0_LAYER:
-            raise FormatError(
-                "V0 layers (of 2013) are not read; BVLC Caffe's upgrade_net_proto_binary brings "
-                "the file to today's form"
-            )
+        elif wire_type == wire.LENGTH_DELIMITED:
+            if name == "blobs":
+                _add_blob(layer, value)
+            elif name == "name":
+                layer.name = _text(value)
+            elif name == "type":
+                layer.type = _text(value)
+    if form is _V0:
+        layer.type = V1_TYPES.get(V0_TYPES.get(layer.type, 0), "")
     return layer
 
 
-def _text(value: memoryview) -> str:
+def _add_blob(layer: LayerWeights, message: memoryview) -> None:
     try:
-        return bytes(value).decode()
-    except UnicodeDecodeError:
-        raise FormatError(f"{bytes(value[:20])!r} is not a name") from None
+        blob = arrays.StoredBlob(message)
+    except FormatError as error:
+        raise FormatError(f"layer '{layer.name}', blob {len(layer.blobs)}: {error}") from None
+    if layer.problem:
+        return
+    try:
+        layer.blobs.append(blob.array())
+    except FormatError as error:
+        layer.problem = f"blob {len(layer.blobs)}: {error}"
+    else:
+        layer.legacy.append(blob.legacy)
+
+
+def _text(value: memoryview) -> str:
+    # Caffe takes names that are not UTF-8. No layer of a net has such a one, but their file
+    # may hold others that are wanted.
+    return bytes(value).decode(errors="backslashreplace")
 
 
 def write_weights(

@@ -13,14 +13,21 @@ from collections.abc import Iterator
 
 from recaffe.errors import FormatError
 
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, LENGTH_DELIMITED, START_GROUP, END_GROUP, FIXED32 = range(6)
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
-_LONGEST_VARINT = 10
+# Numbers take ten bytes at most, tags and lengths five.
+_LONGEST_VARINT, _LONGEST_LENGTH = 10, 5
+_TAGS = 1 << 32
+# So deep may groups be nested, in Caffe's reader too.
+_DEEPEST_GROUP = 100
 
 
-def _read_varint(buffer: memoryview, position: int) -> tuple[int, int]:
+def read_varint(
+    buffer: memoryview, position: int, longest: int = _LONGEST_VARINT
+) -> tuple[int, int]:
+    """The number that starts at ``position``, and the position behind it."""
     value = 0
-    for index in range(_LONGEST_VARINT):
+    for index in range(longest):
         if position + index >= len(buffer):
             raise FormatError(f"the data end in the middle of a number, at byte {position}")
         byte = buffer[position + index]
@@ -33,35 +40,58 @@ def _read_varint(buffer: memoryview, position: int) -> tuple[int, int]:
 def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     """The fields of one message as ``(number, wire type, value)``, in file order.
 
-    The value is an integer for ``VARINT`` and a view of the bytes for the other types.
+    The value is an integer for ``VARINT`` and a view of the bytes for the other types. Groups,
+    which no message of Caffe's has, are passed over.
 
     Raises:
         FormatError: the bytes end within a field, or are no protobuf message at all.
     """
     position = 0
+    groups: list[int] = []
     while position < len(message):
         start = position
-        tag, position = _read_varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if number == 0:
-            raise FormatError(f"byte {start} starts a field with number 0: not a protobuf message")
+        number, wire_type, position = _read_tag(message, position)
+        value: int | memoryview = 0
         if wire_type == VARINT:
-            value, position = _read_varint(message, position)
-            yield number, wire_type, value
+            value, position = read_varint(message, position)
+        elif wire_type == START_GROUP:
+            groups.append(number)
+            if len(groups) > _DEEPEST_GROUP:
+                raise FormatError(f"byte {start} starts a group nested too deep")
             continue
-        if wire_type == LENGTH_DELIMITED:
-            size, position = _read_varint(message, position)
-        elif wire_type in _FIXED_SIZES:
-            size = _FIXED_SIZES[wire_type]
+        elif wire_type == END_GROUP:
+            if not groups or groups.pop() != number:
+                raise FormatError(f"byte {start} ends a group that did not start")
+            continue
         else:
-            raise FormatError(f"byte {start} has wire type {wire_type}: not a protobuf message")
-        if position + size > len(message):
-            raise FormatError(
-                f"field {number} at byte {start} should have {size} bytes, "
-                f"but only {len(message) - position} are left"
-            )
-        yield number, wire_type, message[position : position + size]
-        position += size
+            if wire_type == LENGTH_DELIMITED:
+                size, position = read_varint(message, position, _LONGEST_LENGTH)
+            else:
+                size = _FIXED_SIZES[wire_type]
+            if position + size > len(message):
+                raise FormatError(
+                    f"field {number} at byte {start} should have {size} bytes, "
+                    f"but only {len(message) - position} are left"
+                )
+            value = message[position : position + size]
+            position += size
+        if not groups:
+            yield number, wire_type, value
+    if groups:
+        raise FormatError(f"the data end within the group {groups[-1]}")
+
+
+def _read_tag(message: memoryview, start: int) -> tuple[int, int, int]:
+    """A field's number and wire type, and the position behind them."""
+    tag, position = read_varint(message, start, _LONGEST_LENGTH)
+    number, wire_type = tag >> 3, tag & 7
+    if number == 0 or tag >= _TAGS:
+        raise FormatError(
+            f"byte {start} starts a field with number {number}: not a protobuf message"
+        )
+    if wire_type > FIXED32:
+        raise FormatError(f"byte {start} has wire type {wire_type}: not a protobuf message")
+    return number, wire_type, position
 
 
 def varint(value: int) -> bytes:
