@@ -29,6 +29,7 @@ NET = (
 SETTINGS = {
     "plain": "display: 1",
     "averaged": "display: 2 average_loss: 3 iter_size: 2 test_iter: 2 test_interval: 3",
+    "by steps": "display: 1 average_loss: 3",
     "debug": "display: 2 debug_info: true test_iter: 2 test_interval: 4 iter_size: 2",
     "shown at the end": "display: 6 debug_info: true snapshot: 4",
     "debug at the end": "display: 1 debug_info: true max_iter: 2",
@@ -61,7 +62,11 @@ def run(name):
     for layer in ("ip", "mid", "ip2"):
         for blob in solver.net.params[layer]:
             blob.data[...] = random.normal(size=blob.data.shape)
-    solver.solve()
+    if name == "by steps":
+        solver.step(1)
+        solver.step(4)
+    else:
+        solver.solve()
 """
 THEIRS = """
 for name in {names!r}:
