@@ -84,7 +84,8 @@ def _net(source: Any, phase: int, state: Any, make_net: MakeNet) -> Net:
 
 
 def _load(net: Net, param: Any) -> None:
-    for paths in param.weights:
-        for path in paths.split(","):
-            logger.info("Finetuning from %s", path.strip())
-            load_weights(net, path.strip())
+    files = [path.strip() for paths in param.weights for path in paths.split(",")]
+    for path in files:
+        logger.info("Finetuning from %s", path)
+    if files:
+        load_weights(net, files)
