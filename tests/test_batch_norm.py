@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from layer_cases import TEST, TRAIN, normal
 
 from caffe.proto import caffe_pb2
+from recaffe.context import context
 from recaffe.net import Net
 
 LAYER = """layer {{ name: "{name}" type: "BatchNorm" bottom: "{bottom}" top: "{top}" {more}
@@ -48,7 +49,9 @@ def test_training_remembers_a_fading_sum(kept):
             np.testing.assert_allclose(blob, expected, rtol=1e-5)
 
 
-def test_a_whole_step_remembers_once_and_learns_nothing():
+@pytest.mark.parametrize("compiles", [False, True])
+def test_a_whole_step_remembers_once_and_learns_nothing(compiles, monkeypatch):
+    monkeypatch.setattr(context, "compiles", compiles)
     net = make_net(plain("loss_weight: 1"))
     net.forward_backward(keep=False)
     for blob, expected in zip(net.params["bn"], remembered(1), strict=True):

@@ -17,7 +17,9 @@ def test_mistakes_name_the_layer_and_what_is_wrong(type_, settings, shapes, tops
         made_layer(type_, settings, *shapes, tops=tops)
 
 
-@pytest.mark.parametrize("type_", ["SoftmaxWithLoss", "Accuracy"])
+@pytest.mark.parametrize(
+    "type_", ["SoftmaxWithLoss", "Accuracy", "HingeLoss", "MultinomialLogisticLoss"]
+)
 @pytest.mark.parametrize("label", [3, -1])
 def test_labels_out_of_range_are_told_where_they_should_start(type_, label):
     layer = made_layer(type_, "", (2, 3), (2,))

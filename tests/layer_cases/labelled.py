@@ -26,14 +26,15 @@ def _items(scores, label, axis):
     return [(rows[place], int(given[place])) for place in places(given.shape)]
 
 
-def softmax_loss(bottoms, params, *, divisor, axis=1, ignore=None):
+def softmax_loss(bottoms, params, *, divisor, axis=1, ignore=None, prob=False):
     total = 0.0
     for scores, label in _items(*bottoms, axis):
         if label != ignore:
             weights = [math.exp(score - max(scores)) for score in scores]
             probability = weights[label] / sum(weights)
             total -= math.log(max(probability, float(np.finfo(np.float32).tiny)))
-    return [np.array(total / divisor)]
+    loss = np.array(total / divisor)
+    return [loss, *softmax(bottoms, params, axis=axis)] if prob else [loss]
 
 
 def accuracy(bottoms, params, *, axis=1, top_k=1, ignore=None, by_class=False):
@@ -50,7 +51,7 @@ def accuracy(bottoms, params, *, axis=1, top_k=1, ignore=None, by_class=False):
 
 
 def _loss(name: str, bottoms, settings: str, **more) -> Case:
-    reference = {key: more.pop(key) for key in ("divisor", "axis", "ignore") if key in more}
+    reference = {key: more.pop(key) for key in ("divisor", "axis", "ignore", "prob") if key in more}
     return Case(f"softmax loss {name}", f'type: "SoftmaxWithLoss" {settings}', bottoms,
                 partial(softmax_loss, **reference), labels=1, **more)  # fmt: skip
 
@@ -88,9 +89,14 @@ LOSSES = [
     # BVLC wants as many labels along the first axis as scores, whatever that axis is.
     _loss("axis 0", (normal(2, 4), labels(0, 1, 1, 0).reshape(2, 2)),
           "softmax_param { axis: 0 } loss_param { normalization: BATCH_SIZE }", divisor=1, axis=0),
+    # BVLC gives both loss weights to its inner Softmax, which has one top, and aborts.
+    _loss("probabilities", _SPATIAL, "loss_weight: 1 loss_weight: 0", divisor=8, prob=True,
+          tops=2, bvlc=False),
     # Caffe bounds the value of the loss and not the gradient.
     _loss("vanishing probability", (labels(0, 200, 300, 0).reshape(2, 2), labels(0, 0)), "",
           divisor=2, differentiable=False),
+    _loss("no probability at all", (labels(1, -np.inf, -np.inf, 2).reshape(2, 2), labels(1, 1)),
+          "", divisor=2, differentiable=False),
 ]  # fmt: skip
 
 
@@ -134,6 +140,7 @@ MISTAKES = [
     ("Softmax", "", [(2, 3)], 0, "expected 1 top blob.s., found 0"),
     ("SoftmaxWithLoss", "", [(2, 3)], 1, "expected 2 bottom blob.s., found 1"),
     ("SoftmaxWithLoss", "", [(2, 3), (3,)], 1, r"need 2 labels, found 3 \(\[3\]\)"),
+    ("SoftmaxWithLoss", "", [(2, 3, 4), (8,)], 1, r"first axis, found \[2, 3, 4\] and \[8\]"),
     ("SoftmaxWithLoss", "softmax_param { axis: 2 }", [(2, 3), (2,)], 1, "axis 2 is not in"),
     ("Accuracy", "accuracy_param { top_k: 5 }", [(2, 3), (2,)], 1, "top_k is 5, .* 3 classes"),
     ("Accuracy", "", [(2, 3, 2), (2,)], 1, "need 4 labels, found 2"),

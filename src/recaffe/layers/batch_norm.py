@@ -72,9 +72,10 @@ class BatchNorm(Layer):
             scale = torch.where(count == 0, 0.0, 1 / count)
             return [F.batch_norm(bottom, mean * scale, variance * scale, eps=self.eps)]
         wide = torch.promote_types(bottom.dtype, torch.float32)
-        mean, variance = (torch.empty_like(self.blobs[i].data_tensor, dtype=wide)
+        mean, variance = (torch.zeros_like(self.blobs[i].data_tensor, dtype=wide)
                           for i in range(2))  # fmt: skip
-        # With a momentum of 1 torch leaves this batch's statistics, the variance unbiased.
+        # With a momentum of 1 torch adds this batch's statistics, the variance unbiased, to
+        # zero times the old ones, which so must be finite.
         values = bottom.numel() // bottom.shape[1]
         if values > 1:
             top = F.batch_norm(bottom, mean, variance, training=True, momentum=1.0, eps=self.eps)

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from recaffe.layers.base import Layer, Shape, register
-from recaffe.layers.loss import ignored_label, label_indices, labelled_shape, normaliser
+from recaffe.layers.bounded import bounded
+from recaffe.layers.loss import (
+    ignored_label,
+    label_indices,
+    labelled_shape,
+    normaliser,
+    same_batch,
+)
 
 _LEAST_LOG_PROBABILITY = math.log(torch.finfo(torch.float32).tiny)
 
@@ -21,7 +28,7 @@ class SoftmaxWithLoss(Layer):
     Shapes: scores with the classes along ``softmax_param.axis``; labels with one integer
     (stored as float) for every item, that is for every index of the other axes. Items
     labelled ``ignore_label`` count for nothing. ``Z`` is what ``normalization`` says. A
-    second top gives the probabilities.
+    second top gives the probabilities, which have no gradient of their own.
 
     Source: ``softmax_loss_layer.cpp``.
     """
@@ -38,6 +45,7 @@ class SoftmaxWithLoss(Layer):
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         labelled_shape(self, bottom_shapes, self.axis)
+        same_batch(self, bottom_shapes)
         return [(), bottom_shapes[0]][: self.top_count]
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
@@ -45,11 +53,9 @@ class SoftmaxWithLoss(Layer):
         log_probabilities = torch.log_softmax(scores, self.axis)
         ignore = ignored_label(self.param.loss_param)
         index, counted = label_indices(self, labels, scores.shape, self.axis, ignore)
-        chosen = log_probabilities.gather(self.axis, index)
-        # Caffe bounds the value of the loss but not its gradient.
-        bounded = chosen + (chosen.clamp(min=_LEAST_LOG_PROBABILITY) - chosen).detach()
+        chosen = bounded(log_probabilities.gather(self.axis, index), _LEAST_LOG_PROBABILITY)
         if counted is not None:
-            bounded = bounded * counted
+            chosen = chosen * counted
         batch = math.prod(scores.shape[: self.axis])
-        loss = -bounded.sum() / normaliser(self.param.loss_param, index, counted, batch)
-        return [loss, log_probabilities.exp()][: self.top_count]
+        loss = -chosen.sum() / normaliser(self.param.loss_param, index, counted, batch)
+        return [loss, log_probabilities.detach().exp()][: self.top_count]
