@@ -72,7 +72,7 @@ def test_a_misspelt_key_is_told_the_right_one(path, suggestion):
 
 def test_a_key_like_no_other_is_told_all_there_are():
     assert complaints(changed("training.xyz", 1)) == [
-        "training: unknown key 'xyz'; known: threads, gpu"
+        "training: unknown key 'xyz'; known: threads, gpu, precision, compile"
     ]
 
 
@@ -161,5 +161,7 @@ def test_defaults_are_filled_in():
         "freeze": [],
         "solver": {},
     }
-    assert config["training"] == {"threads": 1, "gpu": False}
+    assert config["training"] == {
+        "threads": 1, "gpu": False, "precision": "float32", "compile": False,
+    }  # fmt: skip
     assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]

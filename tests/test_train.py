@@ -25,6 +25,7 @@ from caffetools import train
 from caffetools.cli import ToolError
 from caffetools.history import read_history, read_rows
 from caffetools.weights import read_weights
+from recaffe.context import context
 from recaffe.errors import CaffeError
 
 ENTRIES = 16
@@ -189,6 +190,18 @@ def test_weights_to_start_from_are_used(trained, task):
     # No mean over the batch changes: it is the same one, after twelve steps.
     assert after.loss[1] < before.loss[12]
     assert after.test_loss[0] == pytest.approx(before.test_loss[12], rel=1e-6)
+
+
+def test_the_log_tells_what_was_copied(trained, task):
+    for layer in task.net.layer:
+        if layer.name == "ip2":
+            layer.name = "ip2_new"
+    task.write()
+    task.set(max_iter=0)
+    stderr = task.start("--weights", trained.weights).communicate(timeout=120)[1]
+    assert f"weights from {trained.weights}: 3 copied, 1 newly initialised, 1 ignored" in stderr
+    assert "  conv1    copied               20x1x5x5, 20\n" in stderr
+    assert "  ip2_new  newly initialised    26x500, 26 (the file has 'ip2', of a name" in stderr
 
 
 def test_without_a_test_the_history_has_its_columns_empty(task):
@@ -433,6 +446,18 @@ def test_what_a_killed_trainer_left_half_written_is_removed(task):
     partial.write_bytes(b"half")
     task.train()
     assert not partial.exists()
+
+
+def test_half_precision_trains_nearly_alike(task, trained):
+    try:
+        task.train("--precision", "bf16")
+    finally:
+        context.set_precision("float32")
+    half, exact = read_rows(task.history), read_rows(trained.history)
+    assert half[-1].loss != exact[-1].loss
+    losses = [np.array([row.loss for row in rows[1:5]]) for rows in (half, exact)]
+    np.testing.assert_allclose(*losses, rtol=0.1)
+    assert half[0].test_loss == exact[0].test_loss  # tests are as exact as ever
 
 
 # --- mistakes -------------------------------------------------------------------------

@@ -123,3 +123,11 @@ def test_both_evaluations_count_the_same_errors(both):
     assert [row["recall"] for row in ours["per_class"]] == [
         row["recall"] for row in theirs["per_class"]
     ]
+
+
+def test_bvlcs_build_is_not_asked_for_what_only_ours_can(bvlc, tmp_path):
+    write_task(tmp_path)
+    with bvlc.workplace({path.name: path for path in tmp_path.iterdir()}) as place:
+        refused = place.module("caffetools.train", *TRAIN, "--precision", "bf16", check=False)
+    assert refused.status == 1
+    assert refused.stderr.startswith("error: --precision and --compile are for Recaffe's runtime")

@@ -160,6 +160,16 @@ class Plan:
         """Whether training asks for a GPU."""
         return bool(self._config["training"]["gpu"])
 
+    @property
+    def computing_options(self) -> list[str]:
+        """What the training command is told of where and how exactly to compute."""
+        training = self._config["training"]
+        return [
+            *(["--gpu", "0"] if self.uses_gpu else []),
+            *(["--precision", training["precision"]] if training["precision"] != "float32" else []),
+            *(["--compile"] if training["compile"] else []),
+        ]
+
     def weights(self, dataset: str, experiment: str) -> Optional[str]:
         """The weights that a run starts from, None for the fillers'."""
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:

@@ -30,7 +30,7 @@ from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
 from caffetools.metrics import count_errors
 from caffetools.schedule import learning_rate
-from caffetools.weights import read_weights
+from caffetools.weights import layer_names
 
 # BVLC's build logs its whole net to stderr; it reads this when it is imported.
 os.environ.setdefault("GLOG_minloglevel", "1")
@@ -81,7 +81,7 @@ class Trainer:
         # Caffe says nothing of weights that fit no layer by name, and trains without them;
         # BVLC's build ends the process on a file that is cut off.
         if weights.suffix != ".h5":
-            known = read_weights(weights)
+            known = layer_names(weights)
             if not set(known).intersection(self.solver.net.params):
                 raise ToolError(
                     f"{weights}: no layer of the net has the name of one in this file, which "
@@ -261,6 +261,20 @@ def train(trainer: Trainer) -> Optional[int]:
     return None
 
 
+def _choose_computation(options: argparse.Namespace) -> None:
+    if options.gpu is not None:
+        caffe.set_device(options.gpu)
+        caffe.set_mode_gpu()
+    if hasattr(caffe, "set_precision"):
+        caffe.set_precision(options.precision)
+        caffe.set_compiled(options.compile)
+    elif options.precision != "float32" or options.compile:
+        raise ToolError(
+            "--precision and --compile are for Recaffe's runtime; this Caffe "
+            f"({caffe.__file__}) computes in float32 and does not compile: leave them out"
+        )
+
+
 def main(arguments: Sequence[str]) -> Optional[int]:
     """``python -m caffetools.train``"""
     parser = argparse.ArgumentParser(prog="python -m caffetools.train", description=__doc__)
@@ -270,13 +284,18 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--output", type=Path, required=True, help=".caffemodel to write")
     parser.add_argument("--history", type=Path, required=True, help="history.csv to write")
     parser.add_argument("--gpu", type=int, help="number of the GPU to train on (default: the CPU)")
+    parser.add_argument(
+        "--precision", choices=("float32", "tf32", "bf16"), default="float32",
+        help="how exactly to compute; all but float32 are for speed on a GPU",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the training step, for speed on a GPU"
+    )
     options = parser.parse_args(arguments)
     for what, path in (("--solver", options.solver), ("--weights", options.weights)):
         if path is not None and not path.is_file():
             raise ToolError(f"{what}: expected a file {path}, found none; make it first")
-    if options.gpu is not None:
-        caffe.set_device(options.gpu)
-        caffe.set_mode_gpu()
+    _choose_computation(options)
     with snapshots.locked(options.snapshots):
         mark = fingerprint(options.solver, options.weights)
         snapshots.keep_only_if_same(options.snapshots, mark)

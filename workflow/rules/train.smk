@@ -79,7 +79,7 @@ rule train:
         snapshots=f"{RUN}/snapshots",
         options=lambda wildcards, input: [
             *(["--weights", input.weights] if input.weights else []),
-            *(["--gpu", "0"] if PLAN.uses_gpu else []),
+            *PLAN.computing_options,
         ],
     shell:
         "python -m caffetools.train --solver {input.solver:q} {params.options:q}"
