@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from bvlc import Build
@@ -264,6 +265,25 @@ def test_a_wrong_number_of_arrays_is_told(here, monkeypatch):
     path = rewritten(here[0] / snapshot_names("Adam", "BINARYPROTO")[1])
     with pytest.raises(SolverError, match="expected 3 blobs of 15 values, found 6 of 30"):
         solver.restore(path)
+
+
+def test_shapes_of_an_hdf5_history_are_those_of_the_net(here, monkeypatch):
+    """BVLC's build minds them there, and only the numbers of values in a binary state."""
+    solver = solver_of(here[0], "SGD", "HDF5", monkeypatch)
+    path = here[0] / "flat.solverstate.h5"
+    path.write_bytes((here[0] / snapshot_names("SGD", "HDF5")[1]).read_bytes())
+    with h5py.File(path, "r+") as file:
+        values = file["history/0"][()].reshape(1, 1, 3, 3)
+        del file["history/0"]
+        file["history/0"] = values
+    with pytest.raises(SolverError, match=r"history 0 has the shape \[1, 1, 3, 3\] instead"):
+        solver.restore(path)
+    binary = here[0] / snapshot_names("SGD", "BINARYPROTO")[1]
+    state = caffe_pb2.SolverState.FromString(binary.read_bytes())
+    state.history[0].shape.dim[:] = [1, 1, 3, 3]
+    (here[0] / "flat.solverstate").write_bytes(state.SerializeToString())
+    solver.restore(here[0] / "flat.solverstate")
+    assert solver.iteration == BREAK
 
 
 def test_weights_of_the_other_format_are_found(here, monkeypatch):

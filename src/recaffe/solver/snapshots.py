@@ -125,6 +125,14 @@ def _check_history(solver: Solver, history: Sequence[np.ndarray], path: str) -> 
             f"expected {len(expected)} blobs of {sum(expected)} values, found {len(found)} "
             f"of {sum(found)}; restore with the net and solver that wrote it"
         )
+    # Of a binary state, BVLC's older versions stored every array with four axes.
+    others = [array.shape for array in history if hdf5.is_hdf5(path)]
+    for index, (shape, other) in enumerate(zip(shapes, others, strict=False)):
+        if other != shape:
+            raise SolverError(
+                f"{path}: history {index} has the shape {list(other)} instead of {list(shape)}; "
+                "restore with the net and solver that wrote it"
+            )
 
 
 def _beside(state: Path, weights: Path) -> Path:
