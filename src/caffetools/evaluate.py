@@ -24,7 +24,7 @@ import numpy as np
 from caffetools import metrics, prototxt
 from caffetools.cli import ToolError, run
 from caffetools.files import write_json, write_text
-from caffetools.weights import read_weights
+from caffetools.weights import layer_names
 
 # BVLC's build logs its whole net to stderr; it reads this when it is imported.
 os.environ.setdefault("GLOG_minloglevel", "1")
@@ -108,7 +108,7 @@ def _written(message: Any) -> Iterator[Path]:
 
 def _layers_of(weights: Path) -> Optional[set[str]]:
     """The layers that the file has weights for; None for HDF5, which only Caffe reads."""
-    return None if weights.suffix == ".h5" else set(read_weights(weights))
+    return None if weights.suffix == ".h5" else set(layer_names(weights))
 
 
 def _check_names(net: Any, weights: Path, known: set[str]) -> None:

@@ -17,6 +17,18 @@ def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
 
     Raises :class:`ToolError` where the file is truncated or not a caffemodel.
     """
+    return {layer.name: [_array(blob) for blob in layer.blobs] for layer in _layers(path)}
+
+
+def layer_names(path: Path) -> list[str]:
+    """The layers that have blobs, in the order of the file, which may be a large one.
+
+    Raises :class:`ToolError` where the file is truncated or not a caffemodel.
+    """
+    return [layer.name for layer in _layers(path)]
+
+
+def _layers(path: Path) -> list[Any]:
     net = caffe_pb2.NetParameter()
     try:
         net.ParseFromString(path.read_bytes())
@@ -32,7 +44,7 @@ def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
             f"{path}: expected a .caffemodel with weights, found no layer that has any; is this "
             "another kind of file?"
         )
-    return {layer.name: [_array(blob) for blob in layer.blobs] for layer in layers}
+    return layers
 
 
 def _array(blob: Any) -> np.ndarray:
