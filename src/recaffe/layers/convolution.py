@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from recaffe.context import context
 from recaffe.layers.base import Layer, Shape, register
 from recaffe.layers.convolve import convolve, deconvolve
 from recaffe.layers.window import Windows
@@ -73,9 +74,7 @@ class _Convolving(Layer):
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         weight = params[0]
         bias = params[1] if len(params) > 1 else None
-        if weight.dim() == 4 and weight.device.type == "cpu":
-            # Channels innermost: oneDNN's kernels and the pooling after them are 1.1 to 1.6
-            # times as fast so (benchmarks/training_step.py).
+        if weight.dim() == 4 and _channels_innermost(weight):
             weight = _channels_last(weight)
         return [self._one(bottom, weight, bias) for bottom in bottoms]
 
@@ -153,9 +152,15 @@ class Deconvolution(_Convolving):
 
 def _like(bottom: Tensor, weight: Tensor) -> Tensor:
     """The bottom in the memory layout that forward chose for the weight."""
-    if bottom.dim() == 4 and bottom.device.type == "cpu":
+    if bottom.dim() == 4 and _channels_innermost(bottom):
         return _channels_last(bottom)
     return bottom
+
+
+def _channels_innermost(tensor: Tensor) -> bool:
+    # On a CPU oneDNN's kernels and the pooling after them are 1.1 to 1.6 times as fast so
+    # (benchmarks/training_step.py); a GPU's tensor cores want it, which float32 leaves idle.
+    return tensor.device.type == "cpu" or context.precision != "float32"
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
