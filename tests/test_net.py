@@ -129,6 +129,17 @@ def test_a_layer_that_reads_a_blob_twice_gets_two_tops_of_a_split():
     assert list(net.layer[2].bottom) == ["x_x_0_split_0", "x_x_0_split_1"]
 
 
+def test_the_weights_of_other_tops_are_lost_where_one_moves_to_a_split():
+    """Caffe's own slip: BVLC's build counts ``b`` for nothing, too."""
+    text = inputs(x=(2, 4)) + (
+        'layer { name: "s" type: "Slice" bottom: "x" top: "a" top: "b" '
+        "loss_weight: 2 loss_weight: 3 }"
+    ) + relu("r", "a", "r")  # fmt: skip
+    layers = insert_splits(message(text)).layer
+    assert [layer.name for layer in layers[1:]] == ["s", "a_s_0_split", "r"]
+    assert [list(layer.loss_weight) for layer in layers[1:]] == [[], [2, 0], []]
+
+
 def test_a_loss_weight_counts_as_a_consumer_and_moves_to_the_split():
     text = inputs(x=(2, 2)) + ip("ip", "x", more="loss_weight: 3") + relu("r", "ip", "r")
     split = insert_splits(message(text)).layer[2]

@@ -16,6 +16,15 @@ pytestmark = pytest.mark.oracle
 
 FORCE = "force_backward: true\n"
 SHARED = 'param { name: "w" } param { name: "b" }'
+
+
+def power(name: str, bottom: str, more: str = "") -> str:
+    return (
+        f'layer {{ name: "{name}" type: "Power" bottom: "{bottom}" top: "{name}" '
+        f"power_param {{ scale: 10 }} {more} }}\n"
+    )
+
+
 PLAIN = [DATA, ip("ip", "data"), relu("relu", "ip"), ip("ip2", "ip", 2), LOSS]
 
 
@@ -37,6 +46,12 @@ NETS = {
     "loss_weight 0": TINY.replace('top: "loss"', 'top: "loss" loss_weight: 0'),
     "two losses": TINY + ip("ip3", "ip", 2) + LOSS.replace('"l"', '"l2"').replace(
         '"loss"', '"loss2" loss_weight: 0.5').replace('"ip2"', '"ip3"'),
+    "loss that goes on": TINY + power("p", "loss", "loss_weight: 0.5"),
+    "loss that goes on to no loss": TINY + power("p", "loss"),
+    "weighted loss that goes on": TINY.replace('top: "loss"', 'top: "loss" loss_weight: 3')
+    + power("p", "loss", "loss_weight: 0.5"),
+    "weighted loss that goes on twice": TINY.replace('top: "loss"', 'top: "loss" loss_weight: 3')
+    + power("p", "loss", "loss_weight: 0.5") + power("q", "loss", "loss_weight: 0.25"),
     "loss on a blob that goes on": tiny("", "loss_weight: 0.25"),
     "dead branch": TINY + ip("dead", "ip") + relu("dead relu", "dead", "end"),
     "shared": DATA + ip("ip", "data", more=SHARED) + ip("ipb", "ip", more=SHARED)
@@ -62,9 +77,11 @@ for name, text in json.load(open("nets.json")).items():
             net.blobs[layer].data[...] = given[key]
         elif owner == name:
             net.params[layer][int(number)].data[...] = given[key]
+    losses = []
     for _ in range(2):
-        net.forward()
+        losses.append(net._forward(0, len(net.layers) - 1))
         net.backward()
+    found[f"{name}/losses"] = np.array(losses)
     for blob in net.blobs:
         found["/".join([name, blob, "data"])] = net.blobs[blob].data.copy()
         found["/".join([name, blob, "diff"])] = net.blobs[blob].diff.copy()
@@ -85,10 +102,12 @@ def run_here(name: str, net: Net) -> tuple[dict[str, np.ndarray], dict[str, np.n
     for layer, blobs in net.params.items():
         given |= {f"{name}/{layer}/{n}": blob.data.copy() for n, blob in enumerate(blobs)}
     last = len(net.layers) - 1
+    losses = []
     for _ in range(2):
         net.forward_layers(0, last)
+        losses.append(net.loss())
         net.backward_layers(last, 0)
-    found = {}
+    found = {f"{name}/losses": np.array(losses)}
     for blob_name, blob in net.blobs.items():
         found[f"{name}/{blob_name}/data"] = blob.data
         found[f"{name}/{blob_name}/diff"] = blob.diff

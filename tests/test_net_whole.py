@@ -25,6 +25,8 @@ NETS = {
     "tiny": TINY,
     "branches, sharing, no gradient": BRANCHES,
     "two losses on one blob": TINY + LOSS.replace('"l"', '"m"').replace('top: "loss"', ""),
+    "a loss that goes on": TINY + 'layer { name: "p" type: "Power" bottom: "loss" top: "p" '
+    "power_param { scale: 10 } loss_weight: 1 }",
     "frozen": DATA + ip("ip", "data", 3, "param { lr_mult: 0 } param { lr_mult: 0 }")
     + relu("r", "ip") + ip("ip2", "ip", 2) + LOSS + ACCURACY,
     "permissive": inputs(data=(4, 2), label=(4,))

@@ -89,6 +89,7 @@ class Net:
             self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
         self._set_loss_diffs()
+        self._loss_terms: list[Tensor | None] = [None] * len(self.layers)
         self._whole_step: WholeStep | None = None
 
     # -- building ---------------------------------------------------------------------
@@ -214,15 +215,25 @@ class Net:
         """
         for index in range(start, end + 1):
             self._forward_layer(index, record and self.plan.layer[index])
+            self._note_loss(index)
+
+    def _note_loss(self, index: int) -> None:
+        """Take what the layer's tops add to the loss, weighted by their diffs.
+
+        The weights are only what the diffs are at first: a user may have written others, and
+        where a layer reads a loss its backward does, so that as in Caffe the loss of the next
+        forward is another.
+        """
+        terms = [
+            (top.data_tensor * top.diff_tensor).sum()
+            for top, weight in zip(self.layer_tops[index], self.loss_weights[index], strict=True)
+            if weight
+        ]
+        self._loss_terms[index] = torch.stack(terms).sum() if terms else None
 
     def loss(self) -> float:
         """The sum of all tops that are losses, weighted, as of the last forward."""
-        return sum(
-            weight * float(top.data_tensor.sum())
-            for weights, tops in zip(self.loss_weights, self.layer_tops, strict=True)
-            for weight, top in zip(weights, tops, strict=True)
-            if weight
-        )
+        return sum(float(term) for term in self._loss_terms if term is not None)
 
     def forward_backward(self, keep: bool = True) -> float:
         """One forward and backward of the whole net; return the loss.
@@ -232,14 +243,26 @@ class Net:
                 parameters and the data of the outputs are: it takes less memory and time.
         """
         last = len(self.layers) - 1
-        if not keep and WholeStep.can_run(self):
+        if not keep and not self._reads_losses() and WholeStep.can_run(self):
             if self._whole_step is None:
                 self._whole_step = WholeStep(self)
             self._whole_step.run()
+            for index in range(last + 1):
+                self._note_loss(index)
         else:
             self.forward_layers(0, last)
             self.backward_layers(last, 0, retain=False)
         return self.loss()
+
+    def _reads_losses(self) -> bool:
+        """Whether a loss is some layer's bottom, whose backward then overwrites its weight."""
+        losses = {
+            top
+            for tops, weights in zip(self.layer_tops, self.loss_weights, strict=True)
+            for top, weight in zip(tops, weights, strict=True)
+            if weight
+        }
+        return any(not losses.isdisjoint(bottoms) for bottoms in self.layer_bottoms)
 
     def _forward_layer(self, index: int, record: bool) -> None:
         layer, bottoms = self.layers[index], self.layer_bottoms[index]

@@ -17,7 +17,9 @@ Top = tuple[int, int]  # a layer's index, and the index among its tops
 def insert_splits(net: Any) -> Any:
     """A copy of ``net`` with a Split after every top that has several consumers.
 
-    A loss weight on a top counts as one more consumer. The split of top ``i``, blob ``b``,
+    A loss weight on a top counts as one more consumer, and moves to the split. The layer that
+    gave it loses all of its weights then, as in Caffe: those of its other tops count for
+    nothing, and a loss layer falls back to its default. The split of top ``i``, blob ``b``,
     of layer ``l`` is named ``b_l_i_split``, and its tops ``b_l_i_split_0`` and so on.
 
     Raises:
@@ -79,10 +81,11 @@ def _add_split(net: Any, top: Top, count: int, producer: Any, split_net: Any) ->
     split = LayerParameter(name=_split_name(net, top), type="Split")
     split.bottom.append(producer.top[top[1]])
     split.top.extend(_split_blob(net, top, number) for number in range(count))
-    weight = producer.loss_weight[top[1]] if top[1] < len(producer.loss_weight) else 0
+    given = net.layer[top[0]].loss_weight
+    weight = given[top[1]] if top[1] < len(given) else 0
     if weight:
-        # The loss is taken from the split's first top, and no longer from the producer.
+        # The loss is taken from the split's first top.
         split.loss_weight.extend([weight] + [0] * (count - 1))
-        producer.loss_weight[top[1]] = 0
+        producer.ClearField("loss_weight")
     split_net.layer.append(split)
     return 1 if weight else 0
