@@ -21,7 +21,8 @@ class Interp(Layer):
 
     Shapes: bottom ``(N, C, H, W)``; top the same but for the size.
 
-    Source: ``interp_layer.cpp`` of DeepLab's fork; shrinking with zooming as OpenCV has it.
+    Source: ``interp_layer.cpp`` of DeepLab's fork, and of those after it that let a net shrink and
+    zoom at once.
     """
 
     bottoms = (1, 2)
