@@ -178,7 +178,8 @@ def copy_field(number: int, wire_type: int, value: int | memoryview) -> bytes:
 def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) > _MAX_AXES:
         raise FormatError(f"a blob has {len(shape)} axes, more than {_MAX_AXES}")
-    if any(not 0 <= dim <= MAX_COUNT for dim in shape) or math.prod(shape) > MAX_COUNT:
+    # Axes of length 0 hide no others: NumPy has bounds of its own.
+    if min(shape, default=0) < 0 or math.prod(max(dim, 1) for dim in shape) > MAX_COUNT:
         raise FormatError(f"a blob cannot have the shape {list(shape)}")
     if math.prod(shape) != values.size:
         raise FormatError(
