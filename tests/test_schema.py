@@ -154,6 +154,20 @@ def test_fields_of_a_message_are_the_known_ones_and_the_forks(name: str) -> None
     )
 
 
+def test_there_is_nothing_that_the_known_schema_could_not_tell() -> None:
+    """Oneofs, extensions, groups and nested messages: Caffe has none, nor have we."""
+    plain = descriptor_pb2.FileDescriptorProto()
+    schema.FILE.CopyToProto(plain)
+    assert (plain.package, plain.syntax) == ("caffe", "")  # proto2 leaves its name out
+    assert not (plain.extension or plain.service or plain.dependency or plain.options.ByteSize())
+    for message in plain.message_type:
+        assert not (message.oneof_decl or message.extension or message.extension_range)
+        assert not (message.nested_type or message.options.ByteSize())
+        for field in message.field:
+            assert field.type != field.TYPE_GROUP
+            assert {option.name for option, _ in field.options.ListFields()} <= {"packed"}
+
+
 def test_numbers_of_the_forks_fields_clash_with_nobodys() -> None:
     """Not with BVLC's and not with those that forks took, the highest seen being 8266712."""
     extra = {name: EXTRA_FIELDS.get(name, set()) for name in KNOWN_FIELDS}
