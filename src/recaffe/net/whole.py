@@ -55,8 +55,11 @@ class WholeStep:
 
     @staticmethod
     def can_run(net: Net) -> bool:
-        """Whether all layers are functions: none works on blobs themselves."""
-        return not any(isinstance(layer, BlobLayer) for layer in net.layers)
+        """Whether all layers are functions: none works on blobs themselves, but for sources."""
+        return not any(
+            isinstance(layer, BlobLayer) and (layer.param.bottom or layer.blobs)
+            for layer in net.layers
+        )
 
     def run(self) -> None:
         """Add to the parameters' diffs, and set the data of outputs and losses.
@@ -87,13 +90,16 @@ class WholeStep:
     def _release(self) -> None:
         kept = set(self._kept)
         for layer, tops in zip(self._net.layers, self._net.layer_tops, strict=True):
-            if layer.type != "Input":  # whose tops hold what the user wrote
+            if layer.type != "Input" and not isinstance(layer, BlobLayer):
+                # whose tops hold what the user or the layer wrote
                 for top in set(tops) - kept:
                     top.release()
 
     def _source_tops(self, index: int) -> list[Tensor]:
         layer, tops = self._net.layers[index], self._net.layer_tops[index]
-        if layer.type == "Input":
+        if isinstance(layer, BlobLayer):
+            layer.forward_blobs()
+        if isinstance(layer, BlobLayer) or layer.type == "Input":
             return [top.data_tensor for top in tops]
         return layer.forward([], [])  # reading data, which is not to be compiled
 
