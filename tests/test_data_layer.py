@@ -158,7 +158,7 @@ GOOD = caffe.io.array_to_datum(IMAGES[0], 1)
 @pytest.mark.parametrize(
     ("bad", "transform", "said"),
     [
-        (caffe.io.array_to_datum(IMAGES[0, :, :7]), "", r"an image of \(3, 7, 10\), the first"),
+        (caffe.io.array_to_datum(IMAGES[0, :, :7]), "", r"an image of \(3, 7, 10\), the batch"),
         (caffe.io.array_to_datum(IMAGES[0, :1]), "crop_size: 4", r"an image of \(1, 8, 10\)"),
         (caffe.io.array_to_datum(IMAGES[0, :, :3]), "crop_size: 4", "is larger than the images"),
         (caffe_pb2.Datum(channels=3, height=8, width=10, data=b"x"), "", "cannot hold 1 values"),
@@ -187,7 +187,7 @@ def test_a_bad_first_record_is_named_when_the_net_is_built(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("backend: LMDB", ""), "backend LEVELDB is not supported"),
+        (("backend: LMDB", ""), "expected a LevelDB .* an LMDB: say backend: LMDB"),
         (("batch_size: 3", "batch_size: 0"), "batch_size must be at least 1"),
         (("backend: LMDB", "backend: LMDB prefetch: 0"), "prefetch must be at least 1"),
         (("lmdb", "elsewhere"), "elsewhere: expected an LMDB .* found no such folder"),

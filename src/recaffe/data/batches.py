@@ -1,14 +1,17 @@
-"""Batches of transformed images and labels, made of the records of an LMDB."""
+"""Batches of transformed images and labels."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recaffe.data import datum
+from recaffe.data.leveldb_reader import LeveldbReader
 from recaffe.data.lmdb_reader import LmdbReader
 from recaffe.data.transformer import Transformer
 from recaffe.errors import DataError
@@ -16,56 +19,77 @@ from recaffe.errors import DataError
 Batch = tuple[Tensor, Tensor]
 
 
-class LmdbBatches:
-    """The batches of a Data layer, one a call of :meth:`load`, in the order of the keys.
+class Sample(NamedTuple):
+    """An image ``(C, H, W)`` as it is stored, its label, and where it came from, for errors."""
+
+    image: np.ndarray
+    label: float
+    place: str
+
+
+class Batches:
+    """One batch a call of :meth:`load`, in the order of ``samples``, which have no end.
 
     Args:
-        parameter: the layer's LayerParameter.
-        phase: TRAIN or TEST.
-        seed: of random crops and mirrors.
+        samples: where the images come from.
+        batch_size: images a batch.
+        transformer: what to do to each of them.
+
+    Attributes:
+        image_shape: of the first image, transformed.
 
     Raises:
-        DataError: no such LMDB, or images that do not fit the transformation.
+        DataError: no first sample, or one that does not fit the transformation.
     """
 
-    def __init__(self, parameter: Any, phase: int, seed: int) -> None:
-        self._owner: str = parameter.name
-        self.batch_size: int = parameter.data_param.batch_size
-        self._reader = LmdbReader(parameter.data_param.source)
-        self._transformer = Transformer(parameter.transform_param, phase, seed, self._owner)
-        self._records = iter(self._reader)
-        key, value = next(iter(self._reader))
-        self._stored_shape = self._image(key, value)[0].shape
-        self.image_shape = self._transformer.output_shape(self._stored_shape)
+    def __init__(
+        self, samples: Iterator[Sample], batch_size: int, transformer: Transformer
+    ) -> None:
+        first = next(samples)
+        self._samples = itertools.chain([first], samples)
+        self.batch_size = batch_size
+        self._transformer = transformer
+        self.image_shape = self._output_shape(first)
 
     def load(self) -> Batch:
-        """The next batch: images ``(batch_size, C, H, W)`` and labels ``(batch_size,)``."""
-        images = np.empty((self.batch_size, *self.image_shape), np.float32)
+        """The next batch: images ``(batch_size, C, H, W)`` and labels ``(batch_size,)``.
+
+        The first image says what shape the batch has, so that batches of one may differ.
+        """
+        images = np.empty(0, np.float32)
         labels = np.empty(self.batch_size, np.float32)
+        stored: tuple[int, ...] = ()
+        output: tuple[int, ...] = ()
         for index in range(self.batch_size):
-            key, value = next(self._records)
-            image, labels[index] = self._image(key, value)
-            if image.shape != self._stored_shape:
-                self._check_fit(key, image.shape)
-            self._transformer.transform(image, images[index])
+            sample = next(self._samples)
+            if not index:
+                stored, output = sample.image.shape, self._output_shape(sample)
+                images = np.empty((self.batch_size, *output), np.float32)
+            elif sample.image.shape != stored:
+                self._check_fit(sample, stored, output)
+            labels[index] = sample.label
+            self._transformer.transform(sample.image, images[index])
         return torch.from_numpy(images), torch.from_numpy(labels)
 
-    def _check_fit(self, key: bytes, shape: tuple[int, ...]) -> None:
-        """Whether an image of another size than the first one gives the same output's shape."""
+    def _output_shape(self, sample: Sample) -> tuple[int, ...]:
         try:
-            if self._transformer.output_shape(shape) == self.image_shape:
-                return
-            found = f"layer '{self._owner}': output {self.image_shape} is needed"
+            return self._transformer.output_shape(sample.image.shape)
         except DataError as error:
-            found = str(error)
-        raise DataError(
-            f"{self._place(key)}: an image of {shape}, the first one has {self._stored_shape}; "
-            f"store all images in one size, or set crop_size ({found})"
-        )
+            raise DataError(f"{sample.place}: {error}") from None
 
-    def _image(self, key: bytes, value: bytes) -> tuple[np.ndarray, int]:
-        record = datum.parse(value, self._place(key))
-        return datum.to_array(record, self._place(key), self._transformer.color), record.label
+    def _check_fit(self, sample: Sample, first: tuple[int, ...], output: tuple[int, ...]) -> None:
+        """Whether an image of another size than the first one gives the same output's shape."""
+        if self._output_shape(sample) != output:
+            raise DataError(
+                f"{sample.place}: an image of {sample.image.shape}, the batch's first one has "
+                f"{first}; store all images in one size, or set crop_size (with a batch_size of "
+                "1 they may differ)"
+            )
 
-    def _place(self, key: bytes) -> str:
-        return f"{self._reader.source}, key {key.decode(errors='replace')}"
+
+def records(reader: LmdbReader | LeveldbReader, color: bool | None) -> Iterator[Sample]:
+    """The images in a database of Datum records; encoded ones are decoded as ``color`` says."""
+    for key, value in reader:
+        place = f"{reader.source}, key {key.decode(errors='replace')}"
+        record = datum.parse(value, place)
+        yield Sample(datum.to_array(record, place, color), record.label, place)

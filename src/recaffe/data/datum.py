@@ -29,7 +29,7 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
         DataError: an image that does not decode, or a size that does not hold the values.
     """
     if datum.encoded:
-        return _decode(datum.data, where, color)
+        return decode(datum.data, where, color)
     shape = (datum.channels, datum.height, datum.width)
     values = (
         np.frombuffer(datum.data, np.uint8)
@@ -41,7 +41,8 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
     return values.reshape(shape)
 
 
-def _decode(data: bytes, where: str, color: bool | None) -> np.ndarray:
+def decode(data: bytes, where: str, color: bool | None = None) -> np.ndarray:
+    """The image in the bytes of a PNG, JPEG ..., ``(channels, height, width)`` in uint8."""
     flags = {None: cv2.IMREAD_UNCHANGED, True: cv2.IMREAD_COLOR, False: cv2.IMREAD_GRAYSCALE}
     encoded = np.frombuffer(data, np.uint8)
     try:

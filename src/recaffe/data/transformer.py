@@ -35,7 +35,7 @@ class Transformer:
         self.color = _forced_color(parameter, owner)
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._owner = owner
-        self._mean = _mean(parameter, owner)
+        self._mean = read_mean(parameter, owner)
         self._mean_file: str = parameter.mean_file
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,7 +103,13 @@ def _forced_color(parameter: Any, owner: str) -> bool | None:
     return None
 
 
-def _mean(parameter: Any, owner: str) -> np.ndarray | None:
+def read_mean(parameter: Any, owner: str) -> np.ndarray | None:
+    """``mean_file`` as ``(C, H, W)`` or ``mean_value`` as ``(C, 1, 1)``; None without either.
+
+    Raises:
+        DataError: both, or a file that holds no image.
+        FormatError: no such file, or one that is not whole.
+    """
     if parameter.mean_file and parameter.mean_value:
         raise DataError(f"layer '{owner}': set mean_file or mean_value, not both")
     if parameter.mean_file:

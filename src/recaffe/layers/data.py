@@ -1,54 +1,53 @@
-"""Data, the layer that reads an LMDB."""
+"""Data, the layer that reads a database."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
+from recaffe.data.batches import Batches, records
+from recaffe.data.leveldb_reader import LeveldbReader
+from recaffe.data.lmdb_reader import LmdbReader
+from recaffe.layers.base import Layer, register
+from recaffe.layers.prefetching import Prefetching
 
-from recaffe.context import CPU, context
-from recaffe.data.batches import Batch, LmdbBatches
-from recaffe.data.prefetch import Prefetcher
-from recaffe.layers.base import Layer, Shape, register
+logger = logging.getLogger(__name__)
+
+_SKIPPED = ("rand_skip", "scale", "mean_file", "crop_size", "mirror", "force_encoded_color")
+_INSTEAD = (
+    "transform_param has scale, mean_file, crop_size, mirror, force_color and force_gray, but "
+    "WindowData takes its scale from window_data_param"
+)
 
 
 @register("Data")
-class Data(Layer):
-    """Batches of images, transformed, and their labels, from an LMDB of Datum records.
+class Data(Prefetching):
+    """Batches of images, transformed, and their labels, from a database of Datum records.
 
     Records come in key order and start over after the last, across epochs and, in a test
     net, across tests. Shapes: data ``(batch_size, C, H, W)``; labels ``(batch_size,)``.
+    Fields of ``data_param`` that Caffe 1.0 reads no more are told of and skipped.
 
     Source: ``data_layer.cpp``.
     """
 
-    bottoms = (0, 0)
     tops = (1, 2)
 
-    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+    def make_source(self) -> Batches:
         parameter = self.param.data_param
-        if parameter.backend != parameter.LMDB:
-            raise self.error(
-                "backend LEVELDB is not supported (it is the default: did the prototxt leave "
-                "out 'backend: LMDB'?); convert_imageset or caffetools.lmdb write an LMDB"
-            )
-        if parameter.batch_size < 1:
-            raise self.error("data_param.batch_size must be at least 1")
-        if parameter.prefetch < 1:
-            raise self.error("data_param.prefetch must be at least 1")
-        self._device = context.device
-        seed = torch.randint(2**62, (), generator=context.generator(CPU))
-        self._batches = LmdbBatches(self.param, self.phase, int(seed))
-        self._prefetcher: Prefetcher[Batch] | None = None
+        self.check_batch_size(parameter.batch_size)
+        warn_of_skipped(self, parameter, _SKIPPED)
+        reader = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
+        transformer = self.make_transformer()
+        samples = records(reader(parameter.source), transformer.color)
+        return Batches(samples, parameter.batch_size, transformer)
 
-    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
-        batch_size = self._batches.batch_size
-        shapes: list[Shape] = [(batch_size, *self._batches.image_shape), (batch_size,)]
-        return shapes[: len(self.param.top)]
 
-    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
-        if self._prefetcher is None:
-            self._prefetcher = Prefetcher(self._batches.load, self.param.data_param.prefetch)
-        batch = self._prefetcher.next()[: len(self.param.top)]
-        return [tensor.to(self._device, non_blocking=True) for tensor in batch]
+def warn_of_skipped(layer: Layer, parameter: Any, names: Sequence[str]) -> None:
+    """Tell of fields that are set, but which Caffe 1.0 does not read in this layer."""
+    if found := [name for name in names if parameter.HasField(name)]:
+        logger.warning(
+            "layer '%s' (%s): %s of %s has no effect, as in Caffe 1.0; %s",
+            layer.name, layer.type, ", ".join(found), parameter.DESCRIPTOR.name, _INSTEAD,
+        )  # fmt: skip

@@ -1,0 +1,75 @@
+"""What layers share that read images ahead of the net."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from recaffe.context import CPU, context
+from recaffe.data.batches import Batch
+from recaffe.data.prefetch import Prefetcher
+from recaffe.data.transformer import Transformer
+from recaffe.layers.base import Layer, Shape
+
+
+class Source(Protocol):
+    """Makes batches: images ``(N, *image_shape)`` and labels ``(N,)``."""
+
+    batch_size: int
+    image_shape: tuple[int, ...]
+
+    def load(self) -> Batch: ...
+
+
+class Prefetching(Layer):
+    """A layer whose batches a thread prepares while the net computes.
+
+    Attributes:
+        depth: how many batches are kept ready. Caffe takes it from ``data_param.prefetch``
+            for all such layers.
+
+    Source: ``base_data_layer.cpp``.
+    """
+
+    bottoms = (0, 0)
+    tops = (2, 2)
+
+    @abstractmethod
+    def make_source(self) -> Source:
+        """Check the parameters and open what there is to read."""
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self.depth: int = self.param.data_param.prefetch
+        if self.depth < 1:
+            raise self.error("data_param.prefetch must be at least 1")
+        self._device = context.device
+        self._source = self.make_source()
+        self._prefetcher: Prefetcher[Batch] | None = None
+
+    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        batch_size = self._source.batch_size
+        shapes: list[Shape] = [(batch_size, *self._source.image_shape), (batch_size,)]
+        return shapes[: len(self.param.top)]
+
+    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        if self._prefetcher is None:
+            self._prefetcher = Prefetcher(self._source.load, self.depth)
+        batch = self._prefetcher.next()[: len(self.param.top)]
+        return [tensor.to(self._device, non_blocking=True) for tensor in batch]
+
+    def check_batch_size(self, batch_size: int) -> None:
+        if batch_size < 1:
+            raise self.error("batch_size must be at least 1")
+
+    def make_transformer(self) -> Transformer:
+        """What ``transform_param`` says, with random numbers of its own."""
+        return Transformer(self.param.transform_param, self.phase, random_seed(), self.name)
+
+
+def random_seed() -> int:
+    """For generators of other threads, so that they draw alike from one ``random_seed``."""
+    return int(torch.randint(2**62, (), generator=context.generator(CPU)))
