@@ -21,9 +21,12 @@ def main():
     for index, case in enumerate(cases):
         print(case["name"], file=sys.stderr, flush=True)
         os.chdir(place / "folders" / str(index))
+        sys.path.insert(0, str(Path.cwd()))
         Path("net.prototxt").write_text(case["net"])
         net = caffe.Net("net.prototxt", case["phase"])
         params = list(net.params["it"]) if "it" in net.params else []
+        if f"{index} x0" in given:
+            net.set_input_arrays(given[f"{index} x0"], given[f"{index} x1"])
         for number, blob in enumerate(params):
             blob.data[...] = given[f"{index} p{number}"]
         for number in range(case["bottoms"]):
@@ -32,7 +35,7 @@ def main():
         for number in range(case["tops"]):
             top = net.blobs[f"t{number}"]
             found[f"{index} t{number}"] = top.data.copy()
-            top.diff[...] = given[f"{index} d{number}"]
+            top.diff[...] = given[f"{index} d{number}"].reshape(top.diff.shape)
         for number, blob in enumerate(params):
             found[f"{index} p{number} after"] = blob.data.copy()
         if not case["backward"]:

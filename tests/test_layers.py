@@ -28,6 +28,7 @@ def _place(request, tmp_path, monkeypatch):
     if isinstance(case, Case) and case.files:
         case.files(tmp_path)
         monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
 
 
 def test_every_layer_has_a_case():
@@ -43,6 +44,8 @@ def make_net(case: Case, more: str = "", force_backward: bool = True) -> Net:
     for index, bottom in enumerate(case.bottoms):
         net.blobs[f"b{index}"].data[...] = bottom
     layer = net.layers[net.layer_names.index("it")]
+    if case.arrays:
+        layer.reset(*case.arrays)
     for blob, values in zip(layer.blobs, case.params(layer), strict=True):
         blob.data[...] = values
     return net

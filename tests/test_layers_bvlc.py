@@ -22,14 +22,22 @@ SCRIPT = Path(__file__).with_name("run_layers.py")
 
 
 def build(case: Case) -> Net:
-    return Net(text_format.Parse(case.net(), caffe_pb2.NetParameter()), case.phase)
+    net = Net(text_format.Parse(case.net(), caffe_pb2.NetParameter()), case.phase)
+    if case.arrays:
+        net.layers[net.layer_names.index("it")].reset(*case.arrays)
+    return net
 
 
 def given(case: Case, net: Net) -> dict[str, np.ndarray]:
     """Bottoms, parameters and tops' diffs of a case, which both sides start from."""
     layer = net.layers[net.layer_names.index("it")]
     tops = [net.blobs[f"t{number}"].data for number in range(case.tops)]
-    kinds = {"b": case.bottoms, "p": case.params(layer), "d": case.top_diffs(tops)}
+    kinds = {
+        "b": case.bottoms,
+        "p": case.params(layer),
+        "d": case.top_diffs(tops),
+        "x": case.arrays,
+    }
     return {f"{kind}{i}": array for kind, arrays in kinds.items() for i, array in enumerate(arrays)}
 
 
@@ -44,7 +52,8 @@ def run_here(case: Case, net: Net, values: dict[str, np.ndarray]) -> dict[str, n
     # statistics that the layer keeps among its parameters
     found |= {f"{name} after": blob.data.copy() for name, blob in params.items()}
     for number in range(case.tops):
-        net.blobs[f"t{number}"].diff[...] = values[f"d{number}"]
+        diff = net.blobs[f"t{number}"].diff  # whose shape the forward may have changed
+        diff[...] = values[f"d{number}"].reshape(diff.shape)
     if case.bvlc_backward:
         net.backward_layers(len(net.layers) - 1, 0)
         found |= {name: blob.diff.copy() for name, blob in (bottoms | params).items()}
@@ -63,6 +72,7 @@ def answers(bvlc: Build, tmp_path_factory: pytest.TempPathFactory):
             case.files(folder)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
+            patch.syspath_prepend(folder)
             net = build(case)
             values.append(given(case, net))
             ours.append(run_here(case, net, values[-1]))

@@ -23,7 +23,7 @@ from caffe.solvers import (
 )
 from recaffe.blob import Blob
 from recaffe.errors import CaffeError
-from recaffe.layers import Layer
+from recaffe.layers.python import UserLayer as Layer
 from recaffe.proto.schema import TEST, TRAIN
 
 __all__ = [

@@ -13,7 +13,8 @@ import numpy as np
 from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
-from recaffe.layers import Layer, make_layer
+from recaffe.blob import Blob
+from recaffe.layers import BlobLayer, Layer, make_layer
 
 TRAIN, TEST = 0, 1
 Reference = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[np.ndarray]]
@@ -30,7 +31,8 @@ class Case:
         fixed: the indices of other bottoms without one.
         learnt: whether the parameters have a gradient; statistics do not.
         files: writes the files that the layer reads into the folder it is given, which is the
-            working folder when the layer is made and run.
+            working folder when the layer is made and run, and where modules are found.
+        arrays: what a MemoryData layer is given, data and labels.
         differentiable: whether finite differences give the gradient that Caffe gives.
         bvlc: whether BVLC's build knows the layer and the settings.
         bvlc_backward: whether BVLC's build survives its backward.
@@ -46,6 +48,7 @@ class Case:
     tops: int = 1
     phase: int = TRAIN
     files: Callable[[Path], None] | None = None
+    arrays: tuple[np.ndarray, ...] = ()
     differentiable: bool = True
     bvlc: bool = True
     bvlc_backward: bool = True
@@ -82,7 +85,10 @@ class Case:
     def made(self) -> Layer:
         """The layer, set up, with random parameters."""
         layer = make_layer(self.message(), self.phase)
+        attach(layer, [bottom.shape for bottom in self.bottoms])
         layer.setup([bottom.shape for bottom in self.bottoms])
+        if self.arrays:
+            layer.reset(*self.arrays)
         for blob, values in zip(layer.blobs, self.params(layer), strict=True):
             blob.data[...] = values
         return layer
@@ -98,6 +104,12 @@ class Case:
         return [random.normal(size=top.shape).astype(np.float32) for top in tops]
 
 
+def attach(layer: Layer, shapes: Sequence[Sequence[int]]) -> None:
+    """Give blobs to a layer that works on blobs."""
+    if isinstance(layer, BlobLayer):
+        layer.attach([Blob(shape) for shape in shapes], [Blob() for _ in range(layer.top_count)])
+
+
 def made_layer(
     type_: str, settings: str, *shapes: Sequence[int], tops: int = 1, phase: int = TRAIN
 ):
@@ -106,6 +118,7 @@ def made_layer(
     top = " ".join(f'top: "t{i}"' for i in range(tops))
     text = f'name: "it" type: "{type_}" {bottoms} {top} {settings}'
     layer = make_layer(text_format.Parse(text, caffe_pb2.LayerParameter()), phase)
+    attach(layer, shapes)
     layer.setup([tuple(shape) for shape in shapes])
     layer.top_shapes([tuple(shape) for shape in shapes])
     return layer

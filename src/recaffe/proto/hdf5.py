@@ -178,6 +178,16 @@ def read_weights(path: str | Path) -> list[SparseWeights]:
     return [layer for layer in layers if layer.blobs]
 
 
+def read_arrays(path: str | Path, names: Sequence[str]) -> list[np.ndarray]:
+    """The datasets of numbers of these names, which stand in the file's root, as float32.
+
+    Raises:
+        FormatError: absent, cut short, or without such a dataset.
+    """
+    with _reading(Path(path), "file of data") as reader:
+        return [np.asarray(reader.array(reader.file, name), np.float32) for name in names]
+
+
 def write_weights(
     path: str | Path,
     layers: Iterable[tuple[str, Sequence[tuple[np.ndarray | None, np.ndarray | None]]]],

@@ -1,0 +1,52 @@
+"""HDF5Data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recaffe.context import context
+from recaffe.data.hdf5_rows import Hdf5Rows, read_file_names
+from recaffe.layers.base import Layer, Shape, register
+from recaffe.layers.prefetching import random_seed
+
+
+@register("HDF5Data")
+class HDF5Data(Layer):
+    """Batches of rows of HDF5 datasets: each top takes the dataset of its own name.
+
+    ``source`` lists the files. Rows come in their order, file after file, and start over after
+    the last; with ``shuffle`` the files come in a new order for each turn, and so do the rows
+    of each file. Datasets ``(rows, ...)`` of integers or floats give tops
+    ``(batch_size, ...)`` as they are: there is no transformation.
+
+    Source: ``hdf5_data_layer.cpp``.
+    """
+
+    bottoms = (0, 0)
+    tops = (1, None)
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        parameter = self.param.hdf5_data_param
+        if self.param.HasField("transform_param"):
+            raise self.error("HDF5 data is not transformed: leave transform_param out")
+        if parameter.batch_size < 1:
+            raise self.error("batch_size must be at least 1")
+        shuffled = np.random.Generator(np.random.PCG64(random_seed()))
+        self._device = context.device
+        self._rows = Hdf5Rows(
+            read_file_names(parameter.source),
+            list(self.param.top),
+            shuffled if parameter.shuffle else None,
+        )
+
+    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        batch_size = self.param.hdf5_data_param.batch_size
+        return [(batch_size, *shape) for shape in self._rows.row_shapes]
+
+    def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
+        batch = self._rows.take(self.param.hdf5_data_param.batch_size)
+        return [torch.from_numpy(rows).to(self._device) for rows in batch]
