@@ -30,6 +30,9 @@ class Drawn:
         smooth: whether its tops may go through further layers and have a gradient.
         params: how its parameters are drawn: "normal", or "positive" where a root is taken.
         in_place: whether it may overwrite its bottom, with the right gradient in BVLC too.
+        overwritable: whether its first top may be overwritten by the next layer. In BVLC's
+            build it may not if the layer's own backward reads it, or its memory is the
+            bottom's as well; see :mod:`differential.known`.
     """
 
     settings: str
@@ -39,6 +42,7 @@ class Drawn:
     smooth: bool = True
     params: str = "normal"
     in_place: bool = False
+    overwritable: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class NetCase:
 
     Attributes:
         values: of the Input blobs, by name.
-        params: how all parameters are drawn.
+        params: how the parameters are drawn that are filled.
+        filled: the name of the layer whose parameters are filled; empty for all layers.
         backward: whether it has a gradient at all.
     """
 
@@ -57,6 +62,7 @@ class NetCase:
     phase: int
     params: str
     backward: bool
+    filled: str
     values: dict[str, np.ndarray] = field(repr=False)
 
     def texts(self) -> list[str]:
@@ -71,6 +77,7 @@ class NetCase:
             "phase": self.phase,
             "params": self.params,
             "backward": self.backward,
+            "filled": self.filled,
             "seed": zlib.crc32(self.name.encode()),
         }
 
@@ -150,25 +157,29 @@ def _input(name: str, shape: Sequence[int]) -> str:
 
 
 def _with_gradient(name: str, bottom: str) -> str:
-    """One number, learnt, is added: so the blob has a gradient, without force_backward."""
+    """Zeros, to be learnt, are added: so the blob has a gradient, without force_backward.
+
+    There are as many as values; the sum of their gradients could be nothing but rounding.
+    """
     return (
         f'layer {{ name: "{name}" type: "Bias" bottom: "{bottom}" top: "{name}" '
-        "bias_param { axis: 0 num_axes: 0 } }\n"
+        "bias_param { axis: 0 num_axes: -1 } }\n"
     )
 
 
-_FOLLOWERS = ('type: "Sigmoid"', 'type: "TanH"', 'type: "Power" power_param { scale: -1.5 }')
+_NEURONS = ('type: "Sigmoid"', 'type: "TanH"', 'type: "ReLU"')
+_FOLLOWERS = (*_NEURONS, 'type: "Power" power_param { scale: -1.5 }')
 
 
-def _followers(random: Random, tops: Sequence[str]) -> tuple[str, list[str]]:
+def _followers(random: Random, tops: Sequence[str], overwritable: bool) -> tuple[str, list[str]]:
     """Layers after the tops: one in place, or two that both read a top. And the last blobs."""
     text, last = "", []
     for top in tops:
-        how = pick(random, "none", "none", "in place", "twice")
+        how = pick(random, "none", "none", "in place" if overwritable else "none", "twice")
         if how == "none":
             last.append(top)
         elif how == "in place":
-            kind = pick(random, *_FOLLOWERS)
+            kind = pick(random, *_NEURONS)
             text += (
                 f'layer {{ name: "{top} f" {kind} bottom: "{top}" top: "{top}" loss_weight: 1 }}\n'
             )
@@ -198,7 +209,7 @@ def draw_net(type_: str, number_: int) -> NetCase:
     tops = [f"t{index}" for index in range(drawn.tops)]
     if drawn.in_place and chance(random, 0.3):
         tops[0] = bottoms[0]
-    after, last = _followers(random, tops) if drawn.smooth else ("", tops)
+    after, last = _followers(random, tops, drawn.overwritable) if drawn.smooth else ("", tops)
     weights = ""
     if drawn.smooth and last:
         # a nonzero weight for what ends here makes the net run backward from it
@@ -208,4 +219,4 @@ def draw_net(type_: str, number_: int) -> NetCase:
     text += " ".join(f'bottom: "{bottom}"' for bottom in bottoms) + " "
     text += " ".join(f'top: "{top}"' for top in tops) + " }\n" + after
     values = {f"x{index}": values for index, values in enumerate(drawn.bottoms)}
-    return NetCase(name, type_, text, phase, drawn.params, drawn.smooth, values)
+    return NetCase(name, type_, text, phase, drawn.params, drawn.smooth, "it", values)

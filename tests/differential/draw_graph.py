@@ -23,6 +23,7 @@ class _Graph:
         self.text = ""
         self.widths: dict[str, int] = {}
         self.consumed: set[str] = set()
+        self.read_backward: set[str] = set()  # by the layer that made it
         self.layers = 0
         self.has_loss = False
 
@@ -79,12 +80,13 @@ def _neuron(graph: _Graph) -> None:
     bottom = graph.blob()
     type_ = pick(graph.random, "Sigmoid", "TanH", "ReLU")
     # BVLC has no split between an in-place layer and another one that reads its bottom.
-    in_place = bottom not in graph.consumed and not bottom.startswith("x")
+    in_place = bottom not in graph.consumed | graph.read_backward and not bottom.startswith("x")
     top = bottom if in_place and chance(graph.random) else graph.new()
     told = "" if top == bottom else graph.maybe_told(1) + graph.maybe_loss()
     graph.add(type_, [bottom], [top], told)
     if top == bottom:
         graph.consumed.discard(bottom)
+    graph.read_backward.add(top)
     graph.widths[top] = graph.widths[bottom]
 
 
@@ -157,4 +159,4 @@ def draw_graph(number_: int) -> NetCase:
     if not graph.has_loss:
         _loss(graph)
     force = "force_backward: true\n" if chance(random, 0.2) else ""
-    return NetCase(name, "Net", force + graph.text, TRAIN, "normal", True, values)
+    return NetCase(name, "Net", force + graph.text, TRAIN, "normal", True, "", values)

@@ -21,11 +21,13 @@ from differential.draw import (
 )
 
 
-def _simple(type_: str, settings, values=normal, in_place: bool = True) -> None:
+def _simple(
+    type_: str, settings, values=normal, in_place: bool = True, overwritable: bool = True
+) -> None:
     @draws(type_)
     def draw(random: Random) -> Drawn:
         bottom = values(random, some_shape(random))
-        return Drawn(settings(random), [bottom], in_place=in_place)
+        return Drawn(settings(random), [bottom], in_place=in_place, overwritable=overwritable)
 
 
 def _braced(name: str, random: Random, **settings: object) -> str:
@@ -39,10 +41,15 @@ def _positive(random: Random, shape) -> np.ndarray:
 _simple("AbsVal", lambda r: "", in_place=False)
 # BVLC's backward of BNLL reads its bottom, which it overwrote in place
 _simple("BNLL", lambda r: "", in_place=False)
-_simple("Sigmoid", lambda r: "")
-_simple("TanH", lambda r: "")
-_simple("ELU", lambda r: f"elu_param {{ {some(r, alpha=number(r, 0.1, 2))} }}")
-_simple("Swish", lambda r: f"swish_param {{ {some(r, beta=number(r, 0.2, 2))} }}", in_place=False)
+_simple("Sigmoid", lambda r: "", overwritable=False)
+_simple("TanH", lambda r: "", overwritable=False)
+_simple("ELU", lambda r: f"elu_param {{ {some(r, alpha=number(r, 0.1, 2))} }}", overwritable=False)
+_simple(
+    "Swish",
+    lambda r: f"swish_param {{ {some(r, beta=number(r, 0.2, 2))} }}",
+    in_place=False,
+    overwritable=False,
+)
 _simple(
     "ReLU", lambda r: f"relu_param {{ {some(r, negative_slope=number(r, 0, 0.5))} engine: CAFFE }}"
 )
@@ -56,6 +63,7 @@ _simple(
     lambda r: _braced(
         "exp_param", r, base=number(r, 0.5, 3), scale=number(r, -1, 1), shift=number(r, -1, 1)
     ),
+    overwritable=False,
 )
 _simple(
     "Log",
@@ -139,7 +147,8 @@ def embed(random: Random) -> Drawn:
 def softmax(random: Random) -> Drawn:
     shape = some_shape(random)
     _, said = axis_of(random, len(shape))
-    return Drawn(f"softmax_param {{ axis: {said} }}", [normal(random, shape)], in_place=True)
+    return Drawn(f"softmax_param {{ axis: {said} }}", [normal(random, shape)], in_place=True,
+                 overwritable=False)  # fmt: skip
 
 
 def _labelled(random: Random, axes_from: int = 1) -> tuple:

@@ -31,7 +31,7 @@ def concat(random: Random) -> Drawn:
         shape[axis] = integer(random, 1, 4)
         bottoms.append(normal(random, shape))
     name = "concat_dim" if said == axis and chance(random, 0.3) else "axis"
-    return Drawn(f"concat_param {{ {name}: {said} }}", bottoms)
+    return Drawn(f"concat_param {{ {name}: {said} }}", bottoms, overwritable=len(bottoms) > 1)
 
 
 @draws("Slice")
@@ -47,12 +47,17 @@ def slice_(random: Random) -> Drawn:
         cuts = sorted(random.permutation(np.arange(1, shape[axis]))[: tops - 1].tolist())
         points = " ".join(f"slice_point: {cut}" for cut in cuts)
     name = "slice_dim" if said == axis and chance(random, 0.3) else "axis"
-    return Drawn(f"slice_param {{ {name}: {said} {points} }}", [normal(random, shape)], tops=tops)
+    return Drawn(
+        f"slice_param {{ {name}: {said} {points} }}", [normal(random, shape)], tops=tops,
+        overwritable=tops > 1,
+    )  # fmt: skip
 
 
 @draws("Split")
 def split(random: Random) -> Drawn:
-    return Drawn("", [normal(random, some_shape(random))], tops=integer(random, 1, 3))
+    return Drawn(
+        "", [normal(random, some_shape(random))], tops=integer(random, 1, 3), overwritable=False
+    )
 
 
 @draws("Flatten")
@@ -63,7 +68,7 @@ def flatten(random: Random) -> Drawn:
     settings = f"axis: {said} end_axis: {end}" if chance(random, 0.8) else ""
     if not settings and len(shape) == 1:
         settings = "axis: 0"
-    return Drawn(f"flatten_param {{ {settings} }}", [normal(random, shape)])
+    return Drawn(f"flatten_param {{ {settings} }}", [normal(random, shape)], overwritable=False)
 
 
 @draws("Reshape")
@@ -85,8 +90,8 @@ def reshape(random: Random) -> Drawn:
     words = " ".join(f"dim: {dim}" for dim in dims)
     return Drawn(
         f"reshape_param {{ shape {{ {words} }} axis: {said} num_axes: {axes} }}",
-        [normal(random, shape)],
-    )
+        [normal(random, shape)], overwritable=False,
+    )  # fmt: skip
 
 
 @draws("Crop")
@@ -175,7 +180,7 @@ def silence(random: Random) -> Drawn:
 @draws("Parameter")
 def parameter(random: Random) -> Drawn:
     dims = " ".join(f"dim: {size}" for size in some_shape(random))
-    return Drawn(f"parameter_param {{ shape {{ {dims} }} }}", [])
+    return Drawn(f"parameter_param {{ shape {{ {dims} }} }}", [], overwritable=False)
 
 
 @draws("DummyData")

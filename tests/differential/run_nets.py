@@ -24,9 +24,10 @@ def run(job, values):
     params = [(layer, i, blob) for layer in net.params for i, blob in enumerate(net.params[layer])]
     for layer, _, blob in params:
         drawn = random.normal(size=blob.shape)
-        if layer == "it" and job["params"] == "positive":
+        if job["params"] == "positive":
             drawn = np.abs(drawn) + 0.5
-        blob.data[...] = drawn
+        if layer == (job["filled"] or layer):
+            blob.data[...] = drawn
     net.forward()
     found = {f"blob {name}": blob.data.copy() for name, blob in net.blobs.items()}
     # statistics that a layer keeps among its parameters
