@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import struct
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -432,3 +435,21 @@ def test_pycaffes_net_gives_the_report(weights: Path, tmp_path: Path) -> None:
     assert list(net.copy_from(str(weights)).fresh) == ["ip_new"]
     with pytest.raises(CaffeError, match="expected no layer"):
         net.copy_from(str(weights), heads=[])
+
+
+# -- speed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+def test_a_caffenet_loads_no_slower_than_by_bvlc(bvlc: Build, tmp_path: Path) -> None:
+    benchmarks = Path(__file__).resolve().parents[1] / "benchmarks"
+    figures = tmp_path / "figures.json"
+    subprocess.run(
+        [sys.executable, benchmarks / "load_weights.py", "--rounds", "3", "--json", figures],
+        check=True,
+    )
+    measured = json.loads(figures.read_text())
+    assert min(measured["ratios"].values()) >= 1
+    # The file takes 244 MB, the net twice that while its copy is made.
+    assert max(each["memory_mb"] for each in measured["sides"]["ours"]) < 1200

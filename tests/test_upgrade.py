@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from bvlc import Build, BvlcError
 from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from recaffe.errors import FormatError
 from recaffe.proto.schema import NetParameter, SolverParameter, V1LayerParameter
@@ -318,3 +319,52 @@ def test_solvers_as_bvlc_upgrades_them(bvlc: Build, old: str) -> None:
 def test_bvlc_too_refuses_both_solver_types(bvlc: Build) -> None:
     with pytest.raises(BvlcError):
         bvlcs(bvlc, "upgrade_solver_proto_text", "solver_type: ADAM type: 'SGD'")
+
+
+# What fields of each kind are given; messages get their first field.
+GIVEN = {"FLOAT": "0.125", "UINT32": "7", "INT32": "7", "INT64": "7", "BOOL": "true"}
+
+
+def given(field) -> str:
+    """A field of a V1 layer with a value that is not its default."""
+    kind = FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_")
+    if kind == "MESSAGE":
+        return f"{field.name} {{ {given(field.message_type.fields[0])} }}"
+    if kind == "ENUM":
+        return f"{field.name}: {field.enum_type.values[-1].name}"
+    return f"{field.name}: {GIVEN.get(kind, repr('text'))}"
+
+
+V1_FIELDS = [field for field in V1LayerParameter.DESCRIPTOR.fields if field.name != "layer"]
+EVERY_V1_FIELD = "".join(
+    f"layers {{ {given(field)}{' type: SIGMOID' * (field.name != 'type')} }}\n"
+    for field in V1_FIELDS
+)
+
+
+def test_every_v1_field_finds_its_place() -> None:
+    old = net(EVERY_V1_FIELD)
+    upgraded = upgrade_net(old)
+    assert len(V1_FIELDS) > 40
+    renamed = dict.fromkeys(("param", "blob_share_mode", "blobs_lr", "weight_decay"), "param")
+    for field, before, after in zip(V1_FIELDS, old.layers, upgraded.layer, strict=True):
+        todays = renamed.get(field.name, field.name)
+        names = [name.name for name, _ in after.ListFields()]
+        assert sorted(names) == sorted({todays, "type"}), field.name
+        if field.name != "type" and field.name not in renamed:
+            assert str(getattr(after, todays)) == str(getattr(before, todays))
+
+
+@pytest.mark.oracle
+def test_every_v1_field_as_bvlc_upgrades_it(bvlc: Build) -> None:
+    expected = net(bvlcs(bvlc, "upgrade_net_proto_text", EVERY_V1_FIELD))
+    assert without_empty(upgrade_net(net(EVERY_V1_FIELD))) == without_empty(expected)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("text", [V1, BATCH_NORM, INPUT_SHAPES])
+def test_binary_nets_as_bvlc_upgrades_them(bvlc: Build, text: str) -> None:
+    old = net(text).SerializeToString()
+    done = bvlc.program("upgrade_net_proto_binary", "old", "new", files={"old": old}, fetch=["new"])
+    expected = NetParameter.FromString(done.files["new"])
+    assert without_empty(upgrade_net(NetParameter.FromString(old))) == without_empty(expected)
