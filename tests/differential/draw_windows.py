@@ -183,4 +183,5 @@ def lstm_unit(random: Random) -> Drawn:
     items, outputs = integer(random, 1, 4), integer(random, 1, 4)
     cont = (random.random((1, items)) < 0.7).astype(np.float32)
     bottoms = [normal(random, (1, items, outputs)), normal(random, (1, items, 4 * outputs)), cont]
-    return Drawn("", bottoms, fixed=[2], tops=2)
+    # BVLC's backward reads the new cell
+    return Drawn("", bottoms, fixed=[2], tops=2, overwritable=False)

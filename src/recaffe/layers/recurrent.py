@@ -104,10 +104,10 @@ class _Recurrent(Layer):
         return [(steps, streams, self.size)] + [(1, streams, self.size)] * self.exposed
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
-        x, cont = bottoms[0].flatten(2), bottoms[1].detach()
+        x, cont = bottoms[0].flatten(2), bottoms[1]
         static = bottoms[2].flatten(1) if self.has_static else None
         if self.exposed:
-            before = [bottom[0].detach() for bottom in bottoms[-self.exposed :]]
+            before = [bottom[0] for bottom in bottoms[-self.exposed :]]
         else:
             before = [state.to(x) for state in self._recalled(x)]
         top, after = self._run(x, cont, static, before, params)
