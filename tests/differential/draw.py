@@ -207,9 +207,12 @@ def draw_net(type_: str, number_: int) -> NetCase:
             text += _with_gradient(f"b{index}", f"x{index}")
             bottoms.append(f"b{index}")
     tops = [f"t{index}" for index in range(drawn.tops)]
-    if drawn.in_place and chance(random, 0.3):
+    in_place = drawn.in_place and chance(random, 0.3)
+    if in_place:
         tops[0] = bottoms[0]
-    after, last = _followers(random, tops, drawn.overwritable) if drawn.smooth else ("", tops)
+    after, last = "", tops
+    if drawn.smooth:
+        after, last = _followers(random, tops, drawn.overwritable and not in_place)
     weights = ""
     if drawn.smooth and last:
         # a nonzero weight for what ends here makes the net run backward from it

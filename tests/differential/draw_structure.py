@@ -130,7 +130,10 @@ def eltwise(random: Random) -> Drawn:
         settings += "".join(f" coeff: {number(random, -2, 2)}" for _ in range(bottoms))
     if operation == "PROD":
         settings += " " + some(random, stable_prod_grad="false")
-    return Drawn(f"eltwise_param {{ {settings} }}", [normal(random, shape) for _ in range(bottoms)])
+    return Drawn(
+        f"eltwise_param {{ {settings} }}", [normal(random, shape) for _ in range(bottoms)],
+        overwritable="stable_prod_grad" not in settings,
+    )  # fmt: skip
 
 
 @draws("Reduction")
@@ -140,7 +143,9 @@ def reduction(random: Random) -> Drawn:
     operation = pick(random, "SUM", "ASUM", "SUMSQ", "MEAN")
     settings = f"operation: {operation} axis: {said} "
     settings += some(random, coeff=number(random, -2, 2))
-    return Drawn(f"reduction_param {{ {settings} }}", [normal(random, shape)])
+    # Sums so large that a sigmoid after them is flat would leave nothing but rounding.
+    bottom = normal(random, shape) / np.float32(math.sqrt(math.prod(shape)))
+    return Drawn(f"reduction_param {{ {settings} }}", [bottom])
 
 
 @draws("ArgMax")
