@@ -277,7 +277,7 @@ SEGMENTER = (
     inputs(x=(2, 3, 6, 6), label=(2, 1, 9, 9))
     + f"""
 layer {{ name: "conv" type: "Convolution" bottom: "x" top: "conv"
-  convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 {FILLED} }} }}
+  convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 bias_term: false {FILLED} }} }}
 layer {{ name: "bn" type: "BN" bottom: "conv" top: "conv" bn_param {{
   scale_filler {{ type: "constant" value: 1 }} shift_filler {{ type: "constant" }} }} }}
 layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" top: "mask"
