@@ -51,6 +51,12 @@ TYPES = {
 # -- every field: what it is given, and what it becomes, by type ----------------------------
 
 CONV, POOL, IP = "convolution_param", "pooling_param", "inner_product_param"
+DATA = {
+    "data": "data_param",
+    "hdf5_data": "hdf5_data_param",
+    "images": "image_data_param",
+    "window_data": "window_data_param",
+}
 FIELDS: dict[str, tuple[str, dict[str, str]]] = {
     "num_output": (": 7", {"conv": CONV, "innerproduct": IP}),
     "biasterm": (": false", {"conv": CONV, "innerproduct": IP}),
@@ -66,29 +72,12 @@ FIELDS: dict[str, tuple[str, dict[str, str]]] = {
     "alpha": (": 0.125", {"lrn": "lrn_param"}),
     "beta": (": 0.125", {"lrn": "lrn_param"}),
     "k": (": 0.125", {"lrn": "lrn_param"}),
-    "source": (
-        ": 's'",
-        {
-            "data": "data_param",
-            "hdf5_data": "hdf5_data_param",
-            "images": "image_data_param",
-            "infogain_loss": "infogain_loss_param",
-            "window_data": "window_data_param",
-        },
-    ),
+    "source": (": 's'", DATA | {"infogain_loss": "infogain_loss_param"}),
     "scale": (": 0.125", dict.fromkeys(TYPES, "transform_param")),
     "meanfile": (": 'm'", dict.fromkeys(TYPES, "transform_param")),
     "cropsize": (": 7", dict.fromkeys(TYPES, "transform_param")),
     "mirror": (": true", dict.fromkeys(TYPES, "transform_param")),
-    "batchsize": (
-        ": 7",
-        {
-            "data": "data_param",
-            "hdf5_data": "hdf5_data_param",
-            "images": "image_data_param",
-            "window_data": "window_data_param",
-        },
-    ),
+    "batchsize": (": 7", DATA),
     "rand_skip": (": 7", {"data": "data_param", "images": "image_data_param"}),
     "shuffle_images": (": true", {"images": "image_data_param"}),
     "new_height": (": 7", {"images": "image_data_param"}),
