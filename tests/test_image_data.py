@@ -115,7 +115,7 @@ def test_crops_of_training_are_all_those_that_there_are_mirrored_or_not() -> Non
         ("a.png 3\n\r.png -7\n", [("a.png", 3), ("\r.png", -7)]),
         ("a.png 3\r\nb.png +4\r\n", [("a.png", 3), ("b.png", 4)]),
         ("my cat.png 1\n two  3", [("my cat.png", 1), (" two ", 3)]),
-        ("a.png\nb.png\n", [("a.png", 0), ("b.png", 0)]),
+        ("a.png\n7b.png\n", [("a.png", 0), ("7b.png", 7)]),
         ("a.png 3.7", [("a.png", 3)]),
     ],
 )

@@ -59,7 +59,7 @@ class Listed(NamedTuple):
 def read_list(source: str) -> list[Listed]:
     """The lines ``path label`` of a list; a path may hold spaces, the last one parts the label.
 
-    A line without any space is a path whose label is 0.
+    A line without any space is a path whose label is the number it begins with, else 0.
 
     Raises:
         DataError: no such file, an empty one, or a label that is no integer.
@@ -83,7 +83,8 @@ def read_list(source: str) -> list[Listed]:
 def _listed(line: str, number: int, source: str) -> Listed:
     path, space, label = line.rpartition(" ")
     if not space:
-        path, label = line.rstrip("\r"), "0"
+        # Caffe reads the whole line as the label too.
+        path, label = line, line if _INTEGER.match(line) else "0"
     found = _INTEGER.match(label)
     if not path or found is None or int(found[1]) not in _LABELS:
         raise DataError(f"{source}:{number}: expected 'path label', found {_shown(line)!r}")
