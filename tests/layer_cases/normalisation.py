@@ -128,6 +128,9 @@ BATCH_NORMS = [
                 _BN("use_global_stats: true eps: 0.25") + _PARAM, stored=True, eps=0.25),
     _batch_norm("not global in testing", normal(5, 2),
                 _BN("use_global_stats: false") + _PARAM * 3, phase=TEST),
+    _batch_norm("no eps", normal(4, 3, 2), _BN("eps: 0"), eps=0),
+    _batch_norm("no eps in testing", normal(4, 3, 2), _BN("eps: 0"), phase=TEST, stored=True,
+                eps=0),
     _batch_norm("5-D", normal(2, 2, 2, 3, 2)),
     _batch_norm("one value", normal(1, 3, 1, 1), differentiable=False),
 ]  # fmt: skip

@@ -329,6 +329,12 @@ POOLINGS = [
         "average, last window dropped", apart(1, 1, 2, 3),
         "pool: AVE kernel_size: 3 stride: 3 pad: 1", (1, 2), (3, 3), (3, 3), (1, 1), average=True,
     ),
+    # padding along one axis drops windows along the other
+    _pooling(
+        "last window dropped without padding", apart(1, 2, 4, 5),
+        "kernel_h: 1 kernel_w: 3 stride_h: 7 stride_w: 3 pad_h: 0 pad_w: 2", (1, 3), (1, 3),
+        (7, 3), (0, 2),
+    ),
     _pooling(
         "floor", apart(1, 2, 6, 7), "kernel_size: 3 stride: 2 round_mode: FLOOR", (2, 3), (3, 3),
         (2, 2),

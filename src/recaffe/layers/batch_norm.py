@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from recaffe.layers.base import Layer, Shape, register
@@ -70,7 +69,7 @@ class BatchNorm(Layer):
         if self.from_blobs:
             mean, variance, count = (statistic.detach() for statistic in params)
             scale = torch.where(count == 0, 0.0, 1 / count)
-            return [F.batch_norm(bottom, mean * scale, variance * scale, eps=self.eps)]
+            return [self._normalised(bottom, mean * scale, variance * scale, training=False)]
         wide = torch.promote_types(bottom.dtype, torch.float32)
         mean, variance = (torch.zeros_like(self.blobs[i].data_tensor, dtype=wide)
                           for i in range(2))  # fmt: skip
@@ -78,12 +77,19 @@ class BatchNorm(Layer):
         # zero times the old ones, which so must be finite.
         values = bottom.numel() // bottom.shape[1]
         if values > 1:
-            top = F.batch_norm(bottom, mean, variance, training=True, momentum=1.0, eps=self.eps)
+            top = self._normalised(bottom, mean, variance, training=True)
         else:
             mean, variance = bottom.detach().reshape(-1), torch.zeros_like(mean)
             top = bottom - bottom
         self._remember(mean, variance)
         return [top]
+
+    def _normalised(
+        self, bottom: Tensor, mean: Tensor, variance: Tensor, *, training: bool
+    ) -> Tensor:
+        # torch.nn.functional's would refuse an eps of 0.
+        cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(bottom, None, None, mean, variance, training, 1.0, self.eps, cudnn)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -83,8 +83,8 @@ class Pooling(Layer):
         kernel, stride, pad = self.kernel[axis], self.stride[axis], self.pad[axis]
         span = size + 2 * pad - kernel
         steps = span // stride if self.rounds_down else -(-span // stride)
-        # Caffe drops a last window that lies in the padding only where there is padding.
-        if pad and steps * stride >= size + pad:
+        # Caffe drops a last window beyond the image only where there is padding, on any side.
+        if any(self.pad) and steps * stride >= size + pad:
             steps -= 1
         return steps + 1
 
