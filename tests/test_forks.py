@@ -194,8 +194,8 @@ def test_layers_follow_their_bottoms_to_other_sizes():
 @pytest.mark.parametrize("item", [2, -1])
 def test_a_region_of_an_item_that_is_not_there(item):
     layer = made_layer("ROIPooling", "roi_pooling_param { pooled_h: 1 pooled_w: 1 }",
-                       (2, 1, 3, 3), (1, 5))  # fmt: skip
-    regions = torch.tensor([[item, 0, 0, 1, 1]], dtype=torch.float32)
+                       (2, 1, 3, 3), (2, 5))  # fmt: skip
+    regions = torch.tensor([[1, 0, 0, 1, 1], [item, 0, 0, 1, 1]], dtype=torch.float32)
     with pytest.raises(LayerError, match=f"'it' .*of item {item}, but there are 2 items"):
         layer.forward([torch.zeros(2, 1, 3, 3), regions], [])
 

@@ -71,10 +71,11 @@ class ROIPooling(Layer):
     ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The item of each region; first and last-but-one row of each bin; columns alike."""
         items = regions[:, 0].long()
-        if ((items < 0) | (items >= len(bottom))).any():
+        outside = (items < 0) | (items >= len(bottom))
+        if outside.any():
             raise self.error(
-                f"a region is of item {int(items.max())}, but there are {len(bottom)} items, "
-                "counted from 0"
+                f"a region is of item {int(items[outside][0])}, but there are {len(bottom)} "
+                "items, counted from 0"
             )
         corners = _rounded(regions[:, 1:] * self.spatial_scale)
         left, top, right, bottom_corner = corners.unbind(1)
