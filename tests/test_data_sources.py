@@ -261,7 +261,13 @@ def test_memory_data_wraps_shares_the_arrays_and_starts_afresh() -> None:
     assert (made.blobs["data"].data == 5).all()
     layer.reset(data, labels)
     run(made)
+    data[:] = 6  # too late for the batch that is there
     np.testing.assert_array_equal(made.blobs["data"].data, ARRAYS[0][:2])
+    other = net(MEMORY.format(""))
+    other.layers[0].reset(data, labels)
+    run(other)
+    data[:] = 7
+    assert (other.blobs["data"].data == 6).all()
 
 
 def test_memory_data_is_told_what_does_not_fit() -> None:
@@ -272,7 +278,8 @@ def test_memory_data_is_told_what_does_not_fit() -> None:
         ((data, labels[:4]), "found 6 images and 4 labels"),
         ((data[:0], labels[:0]), "found 0 images"),
         ((data.astype(np.float64), labels), "expected data of float32 .* found float64"),
-        ((data[:, :2], labels), r"\['n', 3, 2, 2\], found float32 and \[6, 2, 2, 2\]"),
+        ((data[:, :2].copy(), labels), r"\['n', 3, 2, 2\], found float32 and \[6, 2, 2, 2\]"),
+        ((data[::-1], labels), "C contiguous"),
         ((data[0], labels), r"found float32 and \[3, 2, 2\]"),
         ((data, labels[:, 0]), r"expected labels .*\['n', 1, 1, 1\]"),
     ]:
@@ -342,7 +349,8 @@ def test_dummy_data_follows_the_seed_and_a_reshape() -> None:
     assert (found[0] != found[2]).any()
 
 
-def test_dummy_data_goes_with_a_whole_step() -> None:
+@pytest.mark.parametrize("written", [False, True])
+def test_dummy_data_goes_with_a_whole_step(written: bool) -> None:
     text = DUMMY.replace("dim: 50", "dim: 5 dim: 4") + (
         'layer { name: "ip" type: "InnerProduct" bottom: "a" top: "ip" inner_product_param '
         '{ num_output: 4 weight_filler { type: "constant" value: 0.5 } } }'
@@ -352,9 +360,10 @@ def test_dummy_data_goes_with_a_whole_step() -> None:
     for keep in (False, True):
         context.seed(1)
         made = net(text, TRAIN)
-        made.blobs["a"].data[...] = np.arange(20).reshape(5, 4)
+        if written:
+            made.blobs["a"].data[...] = np.arange(20).reshape(5, 4)
         losses.append([made.forward_backward(keep=keep) for _ in range(3)])
-        assert made.blobs["a"].data[4, 3] == 19
+        assert made.blobs["a"].data[4, 3] == (19 if written else 3)
     assert losses[0] == losses[1]
     assert len(set(losses[0])) == 3
 

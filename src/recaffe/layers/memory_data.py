@@ -58,6 +58,8 @@ class MemoryData(Layer):
             LayerError: other shapes or types, or not a whole number of batches.
         """
         for name, array, shape in (("data", data, self.image_shape), ("labels", labels, (1, 1, 1))):
+            if not array.flags.c_contiguous:
+                raise self.error(f"{name} must be C contiguous; np.ascontiguousarray makes it so")
             if array.dtype != np.float32 or array.shape[1:] != shape:
                 raise self.error(
                     f"expected {name} of float32 and the shape {['n', *shape]}, found "
@@ -119,7 +121,7 @@ class MemoryData(Layer):
         batch = slice(self._position, self._position + self.batch_size)
         self._position = (self._position + self.batch_size) % len(self._data)
         self._unread = self._unread and self._position != 0
-        # Copied, since a user may write to the top and mean no more than that.
+        # Copied, so that a batch stays what it was when it was taken.
         return [
             torch.tensor(array[batch], device=self._device) for array in (self._data, self._labels)
         ]
