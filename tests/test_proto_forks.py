@@ -64,7 +64,7 @@ def test_of_a_forks_weights_only_names_types_and_blobs_are_read(clash, tmp_path)
 def test_protobuf_gives_a_forks_names_and_blobs_where_it_can_parse_at_all(clash, tmp_path):
     content = fork_file(tmp_path, *CLASHES[clash]).read_bytes()
     if clash.startswith(("a string", "broken")):
-        with pytest.raises(Exception, match="[Ee]rror parsing"):
+        with pytest.raises(Exception, match=r"[Ee]rror parsing"):
             caffe_pb2.NetParameter.FromString(content)
         return
     (layer,) = caffe_pb2.NetParameter.FromString(content).layer
@@ -76,7 +76,8 @@ def test_protobuf_gives_a_forks_names_and_blobs_where_it_can_parse_at_all(clash,
 # -- what is written --------------------------------------------------------------------
 
 FORKED = """
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 dim: 5 dim: 5 } } }
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 4 dim: 5 dim: 5 } } }
 layer { name: "conv" type: "DepthwiseConvolution" bottom: "data" top: "conv"
   convolution_param { num_output: 4 kernel_size: 3 group: 4 engine: MKL2017
     weight_filler { type: "gaussian" std: 1 } bias_filler { type: "uniform" } } }
@@ -88,7 +89,8 @@ layer { name: "permute" type: "Permute" bottom: "norm" top: "permute"
 """
 # The same names with types that BVLC has.
 BVLCS = """
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 dim: 5 dim: 5 } } }
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 4 dim: 5 dim: 5 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
   convolution_param { num_output: 4 kernel_size: 3 group: 4 } }
 layer { name: "norm" type: "Scale" bottom: "conv" top: "norm" }
@@ -106,7 +108,8 @@ found = {
 parsed = caffe_pb2.NetParameter()
 with open("ours.caffemodel", "rb") as stream:
     parsed.ParseFromString(stream.read())
-assert [layer.type for layer in parsed.layer][1:] == ["DepthwiseConvolution", "Normalize", "Permute"]
+types = [layer.type for layer in parsed.layer]
+assert types == ["Input", "DepthwiseConvolution", "Normalize", "Permute"], types
 assert parsed.layer[1].convolution_param.engine == 0
 net.save("theirs.caffemodel")
 np.savez("found.npz", **found)
