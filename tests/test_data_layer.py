@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,40 @@ def test_a_mean_file_that_is_cut_short(tmp_path: Path, source: str) -> None:
         make_net(tmp_path, net_text(source, f"mean_file: '{tmp_path}/mean'"))
 
 
+def test_fields_that_caffe_skips_are_told_of(
+    tmp_path: Path, source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = net_text(source).replace(
+        "batch_size", "rand_skip: 3 crop_size: 2 mirror: false batch_size"
+    )
+    images, _ = batches(make_net(tmp_path, text), 1)
+    np.testing.assert_array_equal(images, IMAGES[:3])
+    assert "rand_skip, crop_size, mirror of DataParameter has no effect" in caplog.text
+
+
+def test_damaged_records_are_named_or_read(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    good = [kind(image, 1) for kind in RECORDS.values() for image in IMAGES[:2]]
+    refused = 0
+    for round_ in range(150):
+        damaged = bytearray(draw.choice(good).SerializeToString())
+        if draw.random() < 0.3:
+            del damaged[draw.randrange(len(damaged)) :]
+        for _ in range(draw.choice([1, 3, 20])):
+            if damaged:
+                damaged[draw.randrange(min(len(damaged), draw.choice([20, 10**6])))] = (
+                    draw.randrange(256)
+                )
+        source = write_records(tmp_path / f"l{round_}", [GOOD, bytes(damaged)])
+        net = make_net(tmp_path, net_text(source, batch_size=2))
+        try:
+            net.forward()
+        except DataError as error:
+            assert f"l{round_}, key 00000001: " in str(error)  # noqa: PT017
+            refused += 1
+    assert 30 < refused < 150
+
+
 # --- against BVLC ---------------------------------------------------------------------
 
 ASK = """
@@ -284,3 +319,68 @@ def test_batches_are_bvlcs(
     else:
         np.testing.assert_array_equal(images, expected, strict=True)
     np.testing.assert_array_equal(labels, np.load("labels.npy"), strict=True)
+
+
+DRAWS = """
+import caffe, numpy as np
+net = caffe.Net("net.prototxt", caffe.TRAIN)
+net.forward()
+np.save("images.npy", net.blobs["data"].data)
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
+def test_what_is_drawn_is_drawn_from_bvlcs_results(
+    bvlc: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: int
+) -> None:
+    """All crops and mirrors of one image, with its mean, are seen on both sides."""
+    monkeypatch.chdir(tmp_path)
+    image, mean = IMAGES[0, :, :4, :5], MEAN[:, :, :4, :5]
+    write_records(tmp_path / "lmdb", [caffe.io.array_to_datum(image)])
+    Path("mean").write_bytes(caffe.io.array_to_blobproto(mean).SerializeToString())
+    text = net_text("lmdb", "mean_file: 'mean' scale: 0.5 crop_size: 3 mirror: true", 400)
+    answer = bvlc.python(
+        DRAWS.replace("caffe.TRAIN", str(phase)),
+        files={"net.prototxt": text, "lmdb": tmp_path / "lmdb", "mean": tmp_path / "mean"},
+        fetch=["images.npy"],
+    )
+    Path("images.npy").write_bytes(answer.files["images.npy"])
+    theirs = {crop.tobytes() for crop in np.load("images.npy")}
+    caffe.set_random_seed(0)
+    ours = {crop.tobytes() for crop in batches(make_net(tmp_path, text, phase), 1)[0]}
+    assert ours == theirs
+    assert len(ours) == (12 if phase == caffe.TRAIN else 2)
+
+
+ENDS = """
+import caffe, sys
+net = caffe.Net("net.prototxt", caffe.TEST)
+net.forward()
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "crop_size: 9",
+        "mean_value: 1 mean_value: 2",
+        "mean_value: 1 mean_file: 'mean'",
+        "mean_file: 'small'",
+        "mean_file: 'none'",
+    ],
+)
+def test_what_bvlc_refuses_is_refused(
+    bvlc: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transform: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_records(tmp_path / "lmdb", [GOOD])
+    Path("mean").write_bytes(caffe.io.array_to_blobproto(MEAN).SerializeToString())
+    small = caffe.io.array_to_blobproto(MEAN[:, :, :5])
+    Path("small").write_bytes(small.SerializeToString())
+    text = net_text("lmdb", transform)
+    files = {name: tmp_path / name for name in ("lmdb", "mean", "small")}
+    assert bvlc.python(ENDS, files={**files, "net.prototxt": text}, check=False).status < 0
+    with pytest.raises(LayerError, match=r"^layer 'data' \(Data\): "):
+        make_net(tmp_path, text)
