@@ -136,7 +136,8 @@ def _normalised(
         mean = bottom.detach().flatten()
         centred = (bottom - bottom).flatten()
         return (scale * centred + shift).view(bottom.shape), mean, torch.zeros_like(mean)
-    mean, variance = (torch.empty_like(scale, dtype=bottom.dtype) for _ in range(2))
-    # With a momentum of 1 torch leaves this batch's statistics, the variance unbiased.
+    # With a momentum of 1 torch adds this batch's statistics, the variance unbiased, to zero
+    # times the old ones, which so must be finite.
+    mean, variance = (torch.zeros_like(scale, dtype=bottom.dtype) for _ in range(2))
     top = F.batch_norm(bottom, mean, variance, scale, shift, True, 1.0, eps)
     return top, mean, variance * ((values - 1) / values)
