@@ -61,8 +61,9 @@ def test_uniform() -> None:
 def test_gaussian() -> None:
     assert_normal(filled(type="gaussian"), 0, 1)
     assert_normal(filled(type="gaussian", mean=5, std=0.5), 5, 0.5)
-    with pytest.raises(LayerError, match="std >= 0, found -1"):
-        filled(type="gaussian", std=-1)
+    for std in (0, -1):
+        with pytest.raises(LayerError, match=f"std > 0, found {std}"):
+            filled(type="gaussian", std=std)
 
 
 def test_sparse_gaussian() -> None:
@@ -70,8 +71,28 @@ def test_sparse_gaussian() -> None:
     chosen = tensor[tensor != 0]
     assert len(chosen) / tensor.numel() == pytest.approx(50 / 200, rel=0.02)
     assert_normal(chosen, 5, 0.5)
-    assert filled((20, 300), type="gaussian", mean=5, sparse=40).count_nonzero() == 6000
+    assert filled((20, 300), type="gaussian", mean=5, sparse=20).count_nonzero() == 6000
     assert filled((20, 300), type="gaussian", sparse=0).count_nonzero() == 0
+    for sparse in (21, -2):
+        with pytest.raises(LayerError, match=f"0 to the 20 units .*, found {sparse}"):
+            filled((20, 300), type="gaussian", sparse=sparse)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [{"type": "xavier"}, {"type": "msra"}, {"type": "positive_unitball"},
+     {"type": "gaussian", "sparse": 1}],
+    ids=lambda parameter: parameter["type"],
+)  # fmt: skip
+def test_a_single_number_has_no_units(parameter: dict) -> None:
+    with pytest.raises(LayerError, match=f"the {parameter['type']} filler needs an axis at least"):
+        filled((), **parameter)
+
+
+def test_a_single_number_is_filled() -> None:
+    assert filled((), type="constant", value=0.5) == 0.5
+    assert filled((), type="uniform", min=3, max=3) == 3
+    assert filled((), type="gaussian", mean=9, std=1e-3) == pytest.approx(9, abs=0.1)
 
 
 def test_positive_unitball() -> None:

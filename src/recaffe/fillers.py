@@ -44,9 +44,18 @@ def fill(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
         _FILLERS[parameter.type](tensor, parameter, generator)
 
 
+def _units(tensor: Tensor, parameter: Any) -> int:
+    """How many units the parameter has: the length of its first axis."""
+    if not tensor.dim():
+        raise LayerError(
+            f"the {parameter.type} filler needs an axis at least, found a single number"
+        )
+    return tensor.shape[0]
+
+
 def _fan(tensor: Tensor, parameter: Any) -> float:
     """The number that ``variance_norm`` names: inputs or outputs a unit, or their mean."""
-    fan_in = tensor.numel() / tensor.shape[0]
+    fan_in = tensor.numel() / _units(tensor, parameter)
     fan_out = tensor.numel() / tensor.shape[1] if tensor.dim() > 1 else tensor.numel()
     by_norm = {
         parameter.FAN_IN: fan_in,
@@ -75,11 +84,17 @@ def uniform(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
 @filler("gaussian")
 def gaussian(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
     """Normal with ``mean`` and ``std``; with ``sparse``, about that many non-zero a unit."""
-    if parameter.std < 0:
-        raise LayerError(f"the gaussian filler needs std >= 0, found {parameter.std:g}")
+    if parameter.std <= 0:
+        raise LayerError(f"the gaussian filler needs std > 0, found {parameter.std:g}")
     tensor.normal_(parameter.mean, parameter.std, generator=generator)
-    if parameter.sparse >= 0:
-        probability = min(1.0, parameter.sparse / tensor.shape[0])
+    if parameter.sparse != -1:
+        units = _units(tensor, parameter)
+        if not 0 <= parameter.sparse <= units:
+            raise LayerError(
+                f"sparse must be from 0 to the {units} units of the shape {list(tensor.shape)}, "
+                f"or -1 for none to be left out, found {parameter.sparse}"
+            )
+        probability = parameter.sparse / units
         tensor.mul_(torch.empty_like(tensor).bernoulli_(probability, generator=generator))
 
 
@@ -87,7 +102,7 @@ def gaussian(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None
 def positive_unitball(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
     """Uniform on ``[0, 1)``, then scaled so that the weights of each unit sum to 1."""
     tensor.uniform_(0, 1, generator=generator)
-    units = tensor.view(tensor.shape[0], -1)
+    units = tensor.view(_units(tensor, parameter), -1)
     units.div_(units.sum(dim=1, keepdim=True))
 
 
