@@ -21,7 +21,7 @@ from differential import draw_neurons, draw_structure, draw_windows  # noqa: F40
 from differential.compare import Case, Found, ask_bvlc
 from differential.draw import DRAWERS, NetCase, draw_net
 from differential.draw_graph import draw_graph
-from differential.draw_solvers import SolverCase, draw_solver
+from differential.draw_solvers import SolverCase, draw_solvers
 
 FOLDER = Path(__file__).resolve().parents[1] / "goldens"
 NETS_A_TYPE = 3
@@ -33,7 +33,7 @@ def cases() -> list[Case]:
     """The cases that are kept: the first ones of those that are drawn."""
     nets = [draw_net(type_, number) for type_ in sorted(DRAWERS) for number in range(NETS_A_TYPE)]
     nets += [draw_graph(number) for number in range(GRAPHS)]
-    return [*nets, *(draw_solver(number) for number in range(SOLVERS))]
+    return [*nets, *draw_solvers(SOLVERS)]
 
 
 def ask(build: bvlc.Build, asked: list[Case]) -> list[Found]:

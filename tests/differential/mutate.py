@@ -47,8 +47,11 @@ def _shape(net: Any, name: str) -> tuple[int, ...]:
 
 def _refill(random: Random, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Values of the kind that were there: labels stay labels."""
-    if (array == array.round()).all():
+    if array.size and (array == array.round()).all():
         return random.choice(array.ravel(), size=shape).astype(np.float32)
+    if array.min() > 0:
+        # A logarithm's or a root's: beyond where they are defined nothing is to be compared.
+        return random.uniform(array.min(), array.max(), size=shape).astype(np.float32)
     return random.normal(size=shape).astype(np.float32)
 
 
@@ -111,8 +114,9 @@ def _settings(message: Any) -> list[Any]:
 
 def _value(random: Random, field: Any) -> Any:
     if field.enum_type:
-        # CAFFE is what BVLC's build without cuDNN has
-        values = [value.number for value in field.enum_type.values if value.name != "CUDNN"]
+        # BVLC's build has no engine but CAFFE, and knows none of its forks'.
+        values = [value.number for value in field.enum_type.values
+                  if field.name != "engine" or value.name in ("DEFAULT", "CAFFE")]  # fmt: skip
         return pick(random, *values)
     if field.cpp_type == field.CPPTYPE_BOOL:
         return chance(random)

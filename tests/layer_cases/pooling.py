@@ -70,6 +70,8 @@ def _pooling(name: str, bottom, settings: str, out, kernel, stride=(1, 1), pad=(
 
 POOLINGS = [
     _pooling("max", apart(2, 2, 4, 6), "kernel_size: 2 stride: 2", (2, 3), (2, 2), (2, 2)),
+    _pooling("lone kernel_w", apart(1, 2, 4, 6), "kernel_size: 2 kernel_w: 3 stride: 2", (2, 3),
+             (2, 2), (2, 2)),
     _pooling("odd sizes", apart(1, 2, 7, 6), "kernel_size: 3 stride: 2", (3, 3), (3, 3), (2, 2)),
     _pooling(
         "padded", apart(1, 2, 4, 6), "kernel_size: 3 stride: 2 pad: 1", (3, 4), (3, 3), (2, 2),

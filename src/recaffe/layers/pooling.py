@@ -64,6 +64,9 @@ class Pooling(Layer):
         parameter = self.param.pooling_param
         tall, wide = f"{name}_h", f"{name}_w"
         if parameter.HasField(tall) != parameter.HasField(wide):
+            if parameter.HasField("kernel_size") and name == "kernel":
+                # Caffe pays no heed to a kernel_h or kernel_w that is alone.
+                return (parameter.kernel_size,) * 2
             raise self.error(f"give both {tall} and {wide}, or {name}{suffix} for both axes")
         return per_axis(self, parameter, name, 2, default, suffix)
 

@@ -1,0 +1,57 @@
+"""The runtime on a GPU against BVLC's kept answers; skipped where torch sees none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from differential import goldens
+from differential.compare import ask_ours, differences
+from small_nets import TINY, filled
+
+import caffe
+from recaffe.context import context
+
+# With TF32 off a GPU sums in another order than a CPU, and in more parts.
+TOLERANCE = 2e-3
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+_, GOLDENS = goldens.read()
+
+
+@pytest.fixture(autouse=True)
+def _on_the_gpu():
+    caffe.set_mode_gpu()
+    yield
+    context.set_precision("float32")
+    caffe.set_mode_cpu()
+
+
+@pytest.mark.parametrize(
+    ("case", "theirs"), GOLDENS, ids=[f"{case.type}-{case.name}" for case, _ in GOLDENS]
+)
+def test_numbers_are_those_that_bvlc_gave(case, theirs):
+    assert differences(ask_ours(case), theirs, TOLERANCE) == []
+
+
+def test_nets_live_there():
+    net = filled(TINY)
+    net.forward_backward()
+    assert net.blobs["ip"].data_tensor.device.type == "cuda"
+    assert net.params["ip"][0].diff_tensor.device.type == "cuda"
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("compiles", [False, True])
+def test_a_whole_step_gives_nearly_the_same(precision, compiles, monkeypatch):
+    context.seed(1)
+    layers = filled(TINY)
+    context.seed(1)
+    whole = filled(TINY)
+    expected = layers.forward_backward()
+    monkeypatch.setattr(context, "compiles", compiles)
+    context.set_precision(precision)
+    allowed = 1e-5 if precision == "float32" else 0.03
+    assert whole.forward_backward(keep=False) == pytest.approx(expected, rel=allowed)
+    for ours, theirs in zip(whole.learnable, layers.learnable, strict=True):
+        largest = theirs.diff_tensor.abs().max()
+        assert (ours.diff_tensor - theirs.diff_tensor).abs().max() <= 2 * allowed * largest
