@@ -17,7 +17,7 @@ from layer_cases.sources import write_hdf5, write_windows
 import caffe
 from caffe.proto import caffe_pb2
 from recaffe.context import context
-from recaffe.errors import CaffeError, DataError, LayerError
+from recaffe.errors import CaffeError, DataError, LayerError, NetError
 from recaffe.net import Net
 
 TRAIN, TEST = 0, 1
@@ -285,6 +285,19 @@ def test_memory_data_is_told_what_does_not_fit() -> None:
     ]:
         with pytest.raises(LayerError, match=said):
             layer.reset(*bad)
+
+
+def test_pycaffe_gives_memory_data_its_arrays() -> None:
+    Path("net").write_text(MEMORY.format(""))
+    made = caffe.Net("net", caffe.TEST)
+    made.set_input_arrays(ARRAYS[0], ARRAYS[1].ravel())
+    made.forward()
+    found = made.forward()
+    np.testing.assert_array_equal(found["data"], ARRAYS[0][2:4])
+    np.testing.assert_array_equal(found["label"], ARRAYS[1][2:4])
+    Path("net").write_text(blob("a", 1))
+    with pytest.raises(NetError, match=r"first layer is MemoryData; this one's is 'a' \(Input\)"):
+        caffe.Net("net", caffe.TEST).set_input_arrays(*ARRAYS)
 
 
 def test_memory_data_transforms_datums() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from recaffe.blob import Blob
 from recaffe.errors import NetError, ShapeMismatchError
+from recaffe.layers.memory_data import MemoryData
 from recaffe.net import LoadReport, load_weights, save_weights, share_weights
 from recaffe.net import Net as RuntimeNet
 from recaffe.proto.schema import NetParameter
@@ -128,6 +129,24 @@ class Net(RuntimeNet):
         if name not in self.blobs:
             raise NetError(f"no blob '{name}'; the net has {', '.join(self.blobs)}")
         return self.blobs[name]
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Give a net whose first layer is MemoryData its images and labels, in float32.
+
+        Args:
+            data: ``(n, channels, height, width)``, C contiguous, a whole number of batches.
+            labels: ``(n,)`` or ``(n, 1, 1, 1)``.
+        """
+        first = self.layers[0] if self.layers else None
+        if not isinstance(first, MemoryData):
+            found = f"'{first.name}' ({first.type})" if first else "missing"
+            raise NetError(
+                "set_input_arrays is for nets whose first layer is MemoryData; this one's is "
+                + found
+            )
+        if labels.ndim == 1:
+            labels = np.ascontiguousarray(labels[:, np.newaxis, np.newaxis, np.newaxis])
+        first.reset(data, labels)
 
     def copy_from(
         self,
