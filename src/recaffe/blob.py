@@ -125,6 +125,11 @@ class Blob:
         return self._data.handed_out
 
     @property
+    def diff_handed_out(self) -> bool:
+        """Whether somebody may hold a view of :attr:`diff`."""
+        return self._diff.handed_out
+
+    @property
     def data_tensor(self) -> Tensor:
         return self._data.tensor()
 

@@ -316,7 +316,7 @@ class Net:
         if tape is None:
             raise NetError(f"layer '{layer.name}': backward before forward; run forward() first")
         tops = [
-            (tensor, blob.diff_tensor)
+            (tensor, _own_diff(blob))
             for tensor, blob in zip(tape.tops, self.layer_tops[index], strict=False)
             if tensor.requires_grad
         ]
@@ -391,6 +391,16 @@ def _loss_weights(layer: Layer) -> list[float]:
     if given and len(given) != tops:
         raise layer.error(f"loss_weight is given {len(given)} time(s) for {tops} top(s)")
     return given or [0.0] * tops
+
+
+def _own_diff(blob: Blob) -> Tensor:
+    """The blob's diff, in memory that nobody else writes to.
+
+    A gradient may be that very tensor, where a layer only adds. So it would change with what a
+    user, or the bottom's diff in place, writes through a view.
+    """
+    diff = blob.diff_tensor
+    return diff.clone() if blob.diff_handed_out else diff
 
 
 def _chosen(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:
