@@ -1,7 +1,7 @@
 """Run nets of one layer with BVLC's interpreter: forward, then backward from given diffs.
 
-Reads `cases.json`, `given.npz` and the cases' files in `folders`, writes `found.npz`; arrays
-are named by the case's index.
+Reads `runs.json`, `given.npz` and the files of each run in `folders`, writes `found.npz`; arrays
+are named by the run's index.
 """
 
 import json
@@ -15,33 +15,34 @@ import caffe
 
 
 def main():
-    cases = json.loads(Path("cases.json").read_text())
+    runs = json.loads(Path("runs.json").read_text())
     place = Path.cwd()
     given, found = np.load("given.npz"), {}
-    for index, case in enumerate(cases):
-        print(case["name"], file=sys.stderr, flush=True)
+    for index, run in enumerate(runs):
+        print(run["name"], file=sys.stderr, flush=True)
         os.chdir(place / "folders" / str(index))
         sys.path.insert(0, str(Path.cwd()))
-        Path("net.prototxt").write_text(case["net"])
-        net = caffe.Net("net.prototxt", case["phase"])
+        Path("net.prototxt").write_text(run["net"])
+        net = caffe.Net("net.prototxt", run["phase"])
         params = list(net.params["it"]) if "it" in net.params else []
         if f"{index} x0" in given:
             net.set_input_arrays(given[f"{index} x0"], given[f"{index} x1"])
         for number, blob in enumerate(params):
             blob.data[...] = given[f"{index} p{number}"]
-        for number in range(case["bottoms"]):
-            net.blobs[f"b{number}"].data[...] = given[f"{index} b{number}"]
+        for number in range(run["bottoms"]):
+            bottom = net.blobs[f"b{number}"].data  # in place it has the top's shape
+            bottom[...] = given[f"{index} b{number}"].reshape(bottom.shape)
         net.forward()
-        for number in range(case["tops"]):
-            top = net.blobs[f"t{number}"]
+        for number, name in enumerate(run["tops"]):
+            top = net.blobs[name]
             found[f"{index} t{number}"] = top.data.copy()
-            top.diff[...] = given[f"{index} d{number}"].reshape(top.diff.shape)
+            top.diff[...] = given[f"{index} d{number}"]
         for number, blob in enumerate(params):
             found[f"{index} p{number} after"] = blob.data.copy()
-        if not case["backward"]:
+        if not run["backward"]:
             continue
         net.backward()
-        for number in range(case["bottoms"]):
+        for number in range(run["bottoms"]):
             found[f"{index} b{number}"] = net.blobs[f"b{number}"].diff.copy()
         for number, blob in enumerate(params):
             found[f"{index} p{number}"] = blob.diff.copy()

@@ -39,9 +39,16 @@ def test_every_layer_has_a_case():
 
 def make_net(case: Case, more: str = "", force_backward: bool = True) -> Net:
     """The case as a net, with its bottoms and parameters filled."""
-    text = case.net(more, force_backward)
+    net = parsed(case, case.net(more, force_backward))
+    if case.bottoms:
+        net.blobs["b0"].data[...] = case.bottoms[0]
+    return net
+
+
+def parsed(case: Case, text: str) -> Net:
+    """The net, all but its first bottom filled."""
     net = Net(text_format.Parse(text, caffe_pb2.NetParameter()), case.phase)
-    for index, bottom in enumerate(case.bottoms):
+    for index, bottom in enumerate(case.bottoms[1:], 1):
         net.blobs[f"b{index}"].data[...] = bottom
     layer = net.layers[net.layer_names.index("it")]
     if case.arrays:
@@ -91,7 +98,8 @@ def test_top_shapes_are_those_of_forward(case):
     else:
         tops = layer.forward(bottoms, [blob.data_tensor for blob in layer.blobs])
     assert len(shapes) == case.tops
-    if case.type != "Input":  # its tops are the user's
+    # The tops of Input are the user's, and how many items pass a Filter its bottom says.
+    if case.type not in ("Input", "Filter"):
         assert [tuple(top.shape) for top in tops] == [tuple(shape) for shape in shapes]
 
 
@@ -199,34 +207,38 @@ def test_propagate_down_false_leaves_a_bottom_without_gradient(case):
 
 @pytest.mark.parametrize("looked_at", [False, True], ids=["unseen", "with a view kept"])
 @pytest.mark.parametrize(
-    "name",
-    ["relu", "relu with slope", "dropout at test", "softmax", "lrn across", "lrn within",
-     "mvn plain", "batch norm in training"],
+    "case", [c for c in CASES if c.may_be_in_place], ids=lambda case: case.name
 )  # fmt: skip
-def test_in_place_is_as_beside(name, looked_at):
-    case = next(case for case in CASES if case.name == name)
+def test_in_place_is_as_beside(case, looked_at):
     beside = make_net(case)
     run(beside)
-    diff = case.top_diffs([case.bottoms[0]])[0]
+    (diff,) = case.top_diffs([beside.blobs["t0"].data])
     beside.blobs["t0"].diff[...] = diff
     run_back(beside)
 
-    text = case.net().replace('top: "t0"', 'top: "b0"')
-    net = Net(text_format.Parse(text, caffe_pb2.NetParameter()), case.phase)
+    net = parsed(case, case.net(in_place=True))
     blob = net.blobs["b0"]
     if looked_at:
         view, view_of_diff = blob.data, blob.diff
-        view[...] = case.bottoms[0]
+        view[...] = case.bottoms[0].reshape(view.shape)  # it has the top's from the start
     else:
-        blob.set_data(torch.from_numpy(case.bottoms[0].copy()))
+        blob.set_data(torch.from_numpy(np.array(case.bottoms[0])))
     run(net)
     if looked_at:
         view_of_diff[...] = diff
     else:
-        blob.set_diff(torch.from_numpy(diff))
+        blob.set_diff(torch.from_numpy(diff.copy()))
     run_back(net)
     np.testing.assert_array_equal(blob.data, beside.blobs["t0"].data)
-    np.testing.assert_array_equal(blob.diff, beside.blobs["b0"].diff)
+    if 0 in case.smooth:
+        expected = beside.blobs["b0"].diff
+        np.testing.assert_array_equal(blob.diff, expected.reshape(blob.diff.shape))
+    for index in range(1, len(case.bottoms)):
+        name = f"b{index}"
+        np.testing.assert_array_equal(net.blobs[name].diff, beside.blobs[name].diff)
+    for found, expected in zip(net.learnable, beside.learnable, strict=True):
+        np.testing.assert_array_equal(found.data, expected.data)
+        np.testing.assert_array_equal(found.diff, expected.diff)
     if looked_at:
         assert view is blob.data
         assert view_of_diff is blob.diff

@@ -66,12 +66,23 @@ class Case:
         """The LayerParameter, with bottoms b0, b1 ... and tops t0, t1 ..."""
         return text_format.Parse(self._body(more), caffe_pb2.LayerParameter())
 
-    def _body(self, more: str) -> str:
+    def top_names(self, in_place: bool = False) -> list[str]:
+        """t0, t1 ...; in place the first top is the first bottom."""
+        return ["b0" if in_place and not i else f"t{i}" for i in range(self.tops)]
+
+    @property
+    def may_be_in_place(self) -> bool:
+        """Whether the top may be the first bottom; of Python layers their own code decides."""
+        if self.tops != 1 or not self.bottoms or self.type == "Python":
+            return False
+        return make_layer(self.message(), self.phase).in_place
+
+    def _body(self, more: str, in_place: bool = False) -> str:
         bottoms = " ".join(f'bottom: "b{i}"' for i in range(len(self.bottoms)))
-        tops = " ".join(f'top: "t{i}"' for i in range(self.tops))
+        tops = " ".join(f'top: "{name}"' for name in self.top_names(in_place))
         return f'name: "it" {self.layer} {bottoms} {tops} {more}'
 
-    def net(self, more: str = "", force_backward: bool = True) -> str:
+    def net(self, more: str = "", force_backward: bool = True, in_place: bool = False) -> str:
         """A net of Input layers and this one; ``more`` goes into the layer."""
         inputs = "".join(
             f'layer {{ name: "b{i}" type: "Input" top: "b{i}" input_param {{ shape {{ '
@@ -80,7 +91,7 @@ class Case:
             for i, bottom in enumerate(self.bottoms)
         )
         force = "force_backward: true\n" if force_backward else ""
-        return f"{force}{inputs}layer {{ {self._body(more)} }}\n"
+        return f"{force}{inputs}layer {{ {self._body(more, in_place)} }}\n"
 
     def made(self) -> Layer:
         """The layer, set up, with random parameters."""
