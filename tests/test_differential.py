@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from differential import draw_neurons, draw_structure, draw_windows  # noqa: F401
 from differential.compare import ask_bvlc, ask_ours, differences
-from differential.draw import DRAWERS, draw_net
+from differential.draw import DRAWERS, draw_net, learnt_inputs
 from differential.draw_graph import draw_graph
 from differential.draw_solvers import TYPES, draw_solvers
 from differential.known import KNOWN, MET, reason
@@ -65,6 +65,18 @@ def mutated(bvlc):
 @each_type
 def test_what_bvlc_refuses_is_refused_and_the_rest_gives_its_numbers(mutated, type_):
     assert_agreement(mutated[type_])
+
+
+def test_a_gradient_that_bvlc_aborts_on_is_refused(bvlc):
+    """Labels, indices and the like, made by a layer that is to be learnt."""
+    cases = [
+        case for type_ in sorted(DRAWERS) for n in range(3) for case in learnt_inputs(type_, n)
+    ]
+    assert len(cases) > 50
+    pairs = [(case, theirs) for found in answered(bvlc, cases).values() for case, theirs in found]
+    refused = {case.type for case, theirs in pairs if isinstance(theirs, str)}
+    assert {"SoftmaxWithLoss", "LSTM", "Embed", "ArgMax", "Filter"} <= refused
+    assert_agreement(pairs)
 
 
 def test_every_known_difference_is_met(mutated):

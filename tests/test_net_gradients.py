@@ -20,6 +20,7 @@ from small_nets import (
 )
 
 from recaffe.context import context
+from recaffe.errors import LayerError
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +132,28 @@ def test_a_loss_weight_of_zero_is_no_loss():
     net = filled(TINY.replace('top: "loss"', 'top: "loss" loss_weight: 0'))
     assert not any(diffs(net).values())
     assert net.loss() == 0
+
+
+LEARNT_LABEL = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 3 } }
+layer { name: "label" type: "InnerProduct" bottom: "data" top: "label" SPECS
+  inner_product_param { num_output: 1 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" TOLD }
+"""
+FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["layer by layer", "whole"])
+def test_a_learnt_label_is_refused_backward_and_not_forward(keep):
+    net = build(LEARNT_LABEL.replace("SPECS", "").replace("TOLD", ""))
+    run(net)
+    with pytest.raises(LayerError, match=r"'loss' .*: bottom 1, 'label', has no gradient.*lr_mult"):
+        net.forward_backward(keep)
+    for specs, told in ((FROZEN, ""), ("", "propagate_down: true propagate_down: false")):
+        net = build(LEARNT_LABEL.replace("SPECS", specs).replace("TOLD", told))
+        net.blobs["data"].data[...] = 0.01
+        net.forward_backward(keep)
+        assert net.params["ip"][0].diff.any()
+        assert not net.params["label"][0].diff.any()

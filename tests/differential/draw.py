@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -192,11 +192,34 @@ def _followers(random: Random, tops: Sequence[str], overwritable: bool) -> tuple
     return text, last
 
 
+def learnt_inputs(type_: str, number_: int) -> list[NetCase]:
+    """Case ``number_`` of a layer type, for each bottom without a gradient: as if it had one."""
+    name = f"{type_} {number_}"
+    random = _random(name)
+    drawn = DRAWERS[type_](random)
+    cases = []
+    for index in drawn.fixed:
+        if not drawn.bottoms[index].shape:
+            continue  # which the layer before cannot be given
+        others = [fixed for fixed in drawn.fixed if fixed != index]
+        # Losses have a weight by themselves; others run backward from what follows them.
+        learnt = replace(drawn, fixed=others, smooth=not type_.endswith("Loss"))
+        cases.append(_net(f"{name}, bottom {index}", type_, learnt, random))
+    return cases
+
+
 def draw_net(type_: str, number_: int) -> NetCase:
     """Case ``number_`` of a layer type; the same for ever."""
     name = f"{type_} {number_}"
-    random = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    drawn = DRAWERS[type_](random)
+    random = _random(name)
+    return _net(name, type_, DRAWERS[type_](random), random)
+
+
+def _random(name: str) -> Random:
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+
+
+def _net(name: str, type_: str, drawn: Drawn, random: Random) -> NetCase:
     phase = pick(random, TRAIN, TEST)
     text, bottoms = "", []
     for index, values in enumerate(drawn.bottoms):

@@ -31,10 +31,6 @@ KNOWN = [
         "BNLL", "diff ", "in place BVLC's backward reads the top where it wants the bottom",
     ),
     Known(
-        "", _BVLCS + "Cannot use legacy accessors on Blobs with > 4 axes",
-        "a limit of names that the layer has no need of",
-    ),
-    Known(
         "InfogainLoss", _BVLCS + "loss_weight must be unspecified or specified once per top",
         "BVLC forgets the weight of the probabilities, its second top, as for SoftmaxWithLoss",
     ),
@@ -57,10 +53,6 @@ KNOWN = [
     Known(
         "HingeLoss|MultinomialLogisticLoss", _OURS + "label .* found, but there are",
         "BVLC reads and writes beyond the scores",
-    ),
-    Known(
-        "RNN|LSTM|LSTMUnit", _BVLCS + "Cannot backpropagate to sequence indicators",
-        "they are constants, whatever made them; ours has no gradient for them",
     ),
     Known(
         "Concat|Slice", "blob b0",

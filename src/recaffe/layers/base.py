@@ -86,6 +86,14 @@ class Layer:
         """Whether a gradient for that bottom exists: not for labels, say."""
         return True
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        """Whether it is a mistake to want that bottom's gradient, where none exists.
+
+        It is one for labels that a learnt layer makes; for what merely lends its shape it is
+        none, and the gradient is zero.
+        """
+        return not self.propagates_to(bottom_index)
+
     @property
     def is_training(self) -> bool:
         return self.phase == TRAIN

@@ -33,6 +33,9 @@ class ContrastiveLoss(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index < 2
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         same_batch(self, bottom_shapes)
         one, other, labels = (few_axes(self, shape) for shape in bottom_shapes)

@@ -24,6 +24,9 @@ class Crop(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         shape, like = bottom_shapes
         start, offsets = self._offsets(shape)

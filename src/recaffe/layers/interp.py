@@ -51,6 +51,9 @@ class Interp(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
         if any(len(each) != 4 for each in bottom_shapes):

@@ -68,6 +68,9 @@ class _Recurrent(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0 or (bottom_index == 2 and self.has_static)
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return bottom_index == 1
+
     def _check(self, shapes: Sequence[Shape]) -> None:
         x, cont = (tuple(shape) for shape in shapes[:2])
         if len(x) < 3:

@@ -8,17 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recaffe.errors import NetError
+from recaffe.errors import LayerError, NetError
 from recaffe.layers import Layer
 
 
 @dataclass
 class GradientPlan:
-    """For each layer: whether it runs backward, and which bottoms and parameters get a gradient."""
+    """For each layer: whether it runs backward, and which bottoms and parameters get a gradient.
+
+    And what is wrong with a backward through it: empty for most.
+    """
 
     layer: list[bool]
     bottoms: list[list[bool]]
     params: list[list[bool]]
+    refusals: list[str]
+
+    def check(self, index: int) -> None:
+        """Raise a LayerError if layer ``index`` cannot run backward as it would have to."""
+        if self.refusals[index]:
+            raise LayerError(self.refusals[index])
 
 
 def plan_gradients(
@@ -48,13 +57,26 @@ def plan_gradients(
         needed.append(any(upstream) or any(params[index]))
         wanted.update((blob, needed[-1]) for blob in layer.param.top)
     _drop_what_no_loss_reaches(layers, loss_weights, needed, bottoms)
+    refusals = [_refusal(layer, wanted) for layer, wanted in zip(layers, bottoms, strict=True)]
     if force_backward:
         needed = [True] * len(layers)
         bottoms = [[True] * len(layer.param.bottom) for layer in layers]
         params = [[True] * len(mults) for mults in lr_mults]
     for index, layer in enumerate(layers):
         bottoms[index] = [need and layer.propagates_to(i) for i, need in enumerate(bottoms[index])]
-    return GradientPlan(needed, bottoms, params)
+    return GradientPlan(needed, bottoms, params, refusals)
+
+
+def _refusal(layer: Layer, wanted: Sequence[bool]) -> str:
+    for index, want in enumerate(wanted):
+        if want and layer.refuses_gradient_of(index):
+            return (
+                f"layer '{layer.name}' ({layer.type}): bottom {index}, "
+                f"'{layer.param.bottom[index]}', has no gradient here, but parameters before it "
+                "are to be learnt from one; give those lr_mult: 0, or this layer "
+                "propagate_down: false for that bottom"
+            )
+    return ""
 
 
 def _drop_what_no_loss_reaches(

@@ -301,6 +301,7 @@ class Net:
         """
         for index in range(start, end - 1, -1):
             if self.plan.layer[index]:
+                self.plan.check(index)
                 self._backward_layer(index, retain)
 
     def _backward_layer(self, index: int, retain: bool) -> None:

@@ -66,6 +66,9 @@ class WholeStep:
 
         What other blobs hold is released, unless somebody keeps a view of it.
         """
+        for index, runs_backward in enumerate(self._net.plan.layer):
+            if runs_backward:
+                self._net.plan.check(index)
         self._release()
         sources = [tensor for index in self._sources for tensor in self._source_tops(index)]
         leaves = [blob.data_tensor.detach().requires_grad_() for blob in self._net.learnable]
