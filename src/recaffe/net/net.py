@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recaffe.blob import Blob, ReshapedBlob
+from recaffe.blob import Blob
 from recaffe.context import context
-from recaffe.errors import CaffeError, LayerError, NetError, ShapeMismatchError
+from recaffe.errors import CaffeError, LayerError, NetError
 from recaffe.layers import BlobLayer, Layer, make_layer
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
+from recaffe.net.sharing import LearnableParams
 from recaffe.net.splits import insert_splits
 from recaffe.net.whole import WholeStep
 from recaffe.proto.schema import NetState
@@ -49,7 +50,8 @@ class Net:
         layers, layer_names: in the order they run, implicit splits included.
         blobs: by name, in the order they are first produced.
         params: the parameter blobs of each layer that has some, by its name.
-        learnable: the parameters that a solver updates, shared ones once, in net order.
+        learnable, lr_mults, decay_mults, param_places: the parameters that a solver updates,
+            as in :class:`LearnableParams`.
         layer_bottoms, layer_tops: the blobs of each layer.
         plan: where gradients are needed.
 
@@ -84,7 +86,9 @@ class Net:
             layer.name: layer.blobs for layer in self.layers if layer.blobs
         }
         self.loss_weights = [_loss_weights(layer) for layer in self.layers]
-        self._connect_params()
+        learnable = LearnableParams(self.layers)
+        self.learnable, self.param_places = learnable.blobs, learnable.places
+        self.lr_mults, self.decay_mults = learnable.lr_mults, learnable.decay_mults
         self.plan = plan_gradients(
             self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
@@ -142,62 +146,6 @@ class Net:
     def _add_blob(self, name: str) -> Blob:
         self.blobs[name] = Blob(device=self.device)
         return self.blobs[name]
-
-    def _connect_params(self) -> None:
-        """Let parameters of one name be one blob; list those to learn, with their factors."""
-        self.learnable: list[Blob] = []
-        self.lr_mults: list[float] = []
-        self.decay_mults: list[float] = []
-        self.param_places: list[tuple[str, int]] = []
-        self._given_factors: set[tuple[str, int]] = set()
-        owners: dict[str, int] = {}
-        for layer in self.layers:
-            if len(layer.param.param) > len(layer.blobs):
-                raise layer.error(
-                    f"param is given {len(layer.param.param)} time(s), but the layer has "
-                    f"{len(layer.blobs)} parameter blob(s); leave out what is too many"
-                )
-            for index, blob in enumerate(layer.blobs):
-                lr_mult, decay_mult = _spec(layer, index)
-                spec_name = layer.param.param[index].name if index < len(layer.param.param) else ""
-                if spec_name in owners:
-                    layer.blobs[index] = self._shared(layer, index, blob, owners[spec_name])
-                    self._agree_on_factors(layer.param.param[index], owners[spec_name])
-                    continue
-                self.learnable.append(blob)
-                self.lr_mults.append(lr_mult)
-                self.decay_mults.append(decay_mult)
-                self.param_places.append((layer.name, index))
-                if spec_name:
-                    owners[spec_name] = len(self.learnable) - 1
-                    self._agree_on_factors(layer.param.param[index], owners[spec_name])
-
-    def _shared(self, layer: Layer, index: int, blob: Blob, position: int) -> Blob:
-        owner, owned = self.param_places[position], self.learnable[position]
-        spec = layer.param.param[index]
-        permissive = spec.share_mode == spec.PERMISSIVE
-        same = blob.count == owned.count if permissive else blob.shape == owned.shape
-        if not same:
-            raise ShapeMismatchError(
-                f"layer '{layer.name}', blob {index}: shares the parameter '{spec.name}' of "
-                f"layer '{owner[0]}', but has the shape {list(blob.shape)} instead of "
-                f"{list(owned.shape)}"
-            )
-        return owned if blob.shape == owned.shape else ReshapedBlob(owned, blob.shape)
-
-    def _agree_on_factors(self, spec: Any, position: int) -> None:
-        """Those who share a parameter may each give its factors, or leave it to the others."""
-        for name, factors in (("lr_mult", self.lr_mults), ("decay_mult", self.decay_mults)):
-            if not spec.HasField(name):
-                continue
-            given, key = getattr(spec, name), (name, position)
-            if key in self._given_factors and factors[position] != given:
-                raise NetError(
-                    f"the layers that share the parameter '{spec.name}' give it the {name} "
-                    f"{factors[position]:g} and {given:g}; give one, or the same"
-                )
-            self._given_factors.add(key)
-            factors[position] = given
 
     def _set_loss_diffs(self) -> None:
         for weights, tops in zip(self.loss_weights, self.layer_tops, strict=True):
@@ -377,13 +325,6 @@ class Net:
             available.difference_update(layer.param.bottom)
             available.update(layer.param.top)
         return sorted(available)
-
-
-def _spec(layer: Layer, index: int) -> tuple[float, float]:
-    """``lr_mult`` and ``decay_mult`` of a layer's parameter."""
-    specs = layer.param.param
-    spec = specs[index] if index < len(specs) else type(layer.param)().param.add()
-    return spec.lr_mult, spec.decay_mult
 
 
 def _loss_weights(layer: Layer) -> list[float]:
