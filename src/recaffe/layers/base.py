@@ -182,6 +182,11 @@ def layer_types() -> list[str]:
     return sorted(_LAYERS)
 
 
+def layer_class(name: str) -> type[Layer]:
+    """The class that is registered for ``name``, one of :func:`layer_types`."""
+    return _LAYERS[name]
+
+
 def make_layer(param: Any, phase: int) -> Layer:
     """The layer that the LayerParameter describes.
 

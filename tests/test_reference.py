@@ -1,0 +1,43 @@
+"""The reference pages are what the registry and the schema say today."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from recipes import REPOSITORY
+
+from recaffe.layers import layer_types
+
+FOLDER = REPOSITORY / "docs" / "reference"
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = load()
+
+
+@pytest.mark.parametrize("name", GENERATE.PAGES)
+def test_pages_are_what_would_be_written(name):
+    written = (FOLDER / name).read_text(encoding="utf-8")
+    assert written == GENERATE.PAGES[name](), "run python docs/reference/generate.py"
+
+
+def test_every_layer_has_its_settings_with_defaults():
+    page = (FOLDER / "layers.md").read_text(encoding="utf-8")
+    for name in layer_types():
+        assert f"\n## {name}\n" in page
+    pooling = page.split("\n## Pooling\n")[1].split("\n## ")[0]
+    assert "| `kernel_size` | uint32 |  |" in pooling
+    assert "| `pool` | MAX, AVE, STOCHASTIC | MAX |" in pooling
+    assert "| `stride` | uint32 | 1 |" in pooling
+    loss = page.split("\n## SoftmaxWithLoss\n")[1].split("\n## ")[0]
+    assert "`softmax_param`" in loss
+    assert "`loss_param`" in loss
+    assert Path(FOLDER / "messages.md").stat().st_size > 10_000
