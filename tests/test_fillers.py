@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from recaffe import fillers
 from recaffe.errors import LayerError
-from recaffe.proto.schema import FillerParameter
+from recaffe.net import Net
+from recaffe.proto.schema import TRAIN, FillerParameter, NetParameter
 
 SHAPE = (64, 32, 5, 5)
 FANS = {"FAN_IN": 800, "FAN_OUT": 1600, "AVERAGE": 1200}
@@ -211,3 +213,61 @@ def test_distributions_are_bvlcs(bvlc: Build) -> None:
             assert [tensor.min(), tensor.max()] == pytest.approx(
                 [low, high], abs=0.01 * (high - low)
             )
+
+
+STARTS = {
+    'type: "Scale"': [[1.0]],
+    'type: "Scale" scale_param { filler {} }': [[0.0]],
+    'type: "Scale" scale_param { bias_term: true }': [[1.0], [0.0]],
+    'type: "Scale" scale_param { num_axes: 0 bias_term: true bias_filler { value: 3 } }': [
+        [1.0],
+        [3.0],
+    ],
+    'type: "Scale" scale_param { filler { value: 2 } bias_term: true }': [[2.0], [0.0]],
+    'type: "Bias"': [[0.0]],
+    'type: "Bias" bias_param { filler { value: 0.5 } }': [[0.5]],
+    'type: "PReLU"': [[0.25]],
+    'type: "PReLU" prelu_param { channel_shared: true }': [[0.25]],
+    'type: "PReLU" prelu_param { filler {} }': [[0.0]],
+    'type: "PReLU" prelu_param { filler { type: "positive_unitball" } }': [[1.0]],
+    'type: "Embed" embed_param { num_output: 2 input_dim: 3 }': [[0.0], [0.0]],
+    'type: "Embed" embed_param { num_output: 2 input_dim: 3 weight_filler { value: 2 } '
+    "bias_filler { value: 3 } }": [[2.0], [3.0]],
+    'type: "Parameter" parameter_param { shape { dim: 2 } }': [[0.0]],
+}  # fmt: skip
+START = """
+import caffe, json, sys
+answer = []
+for text in json.loads(sys.argv[1]):
+    with open("net", "w") as stream:
+        stream.write(text)
+    blobs = caffe.Net("net", caffe.TRAIN).params["it"]
+    answer.append([[list(blob.shape), sorted(set(blob.data.ravel().tolist()))] for blob in blobs])
+print(json.dumps(answer))
+"""
+
+
+def starting_net(layer: str) -> str:
+    bottom = "" if "Parameter" in layer else 'bottom: "data"'
+    return (
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [3, 4] } } }'
+        f'layer {{ name: "it" {bottom} top: "t" {layer} }}'
+    )
+
+
+def started(text: str) -> list[list]:
+    """The shape of each parameter, and the values in it."""
+    blobs = Net(text_format.Parse(text, NetParameter()), TRAIN).params["it"]
+    return [[list(blob.shape), sorted(set(blob.data.ravel().tolist()))] for blob in blobs]
+
+
+@pytest.mark.parametrize("layer", STARTS)
+def test_what_parameters_start_with(layer: str) -> None:
+    assert [values for _, values in started(starting_net(layer))] == STARTS[layer]
+
+
+@pytest.mark.oracle
+def test_what_parameters_start_with_is_bvlcs(bvlc: Build) -> None:
+    texts = [starting_net(layer) for layer in STARTS]
+    theirs = bvlc.python(START, json.dumps(texts)).json()
+    assert dict(zip(texts, theirs, strict=True)) == {text: started(text) for text in texts}
