@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from layer_cases import CASES, Case
 
 from caffe.proto import caffe_pb2
+from recaffe.layers import layer_types
 from recaffe.net import Net
 
 pytestmark = pytest.mark.oracle
@@ -171,3 +172,9 @@ def test_bvlc_gets_these_wrong_in_place(answers, which):
             np.testing.assert_array_equal(ours, beside.reshape(ours.shape))
             wrong += not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
         assert wrong, key
+
+
+def test_every_type_of_bvlc_is_here(bvlc: Build):
+    theirs = bvlc.python("import caffe, json; print(json.dumps(list(caffe.layer_type_list())))")
+    assert len(theirs.json()) == 61
+    assert set(theirs.json()) <= set(layer_types())

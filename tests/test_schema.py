@@ -159,10 +159,16 @@ def test_there_is_nothing_that_the_known_schema_could_not_tell() -> None:
     plain = descriptor_pb2.FileDescriptorProto()
     schema.FILE.CopyToProto(plain)
     assert (plain.package, plain.syntax) == ("caffe", "")  # proto2 leaves its name out
-    assert not (plain.extension or plain.service or plain.dependency or plain.options.ByteSize())
+    assert not (plain.extension)
+    assert not (plain.service)
+    assert not (plain.dependency)
+    assert not (plain.options.ByteSize())
     for message in plain.message_type:
-        assert not (message.oneof_decl or message.extension or message.extension_range)
-        assert not (message.nested_type or message.options.ByteSize())
+        assert not (message.oneof_decl)
+        assert not (message.extension)
+        assert not (message.extension_range)
+        assert not (message.nested_type)
+        assert not (message.options.ByteSize())
         for field in message.field:
             assert field.type != field.TYPE_GROUP
             assert {option.name for option, _ in field.options.ListFields()} <= {"packed"}
