@@ -44,6 +44,9 @@ class ROIPooling(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         shape, regions = bottom_shapes
         if len(shape) != 4:

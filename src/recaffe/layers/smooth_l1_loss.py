@@ -38,6 +38,9 @@ class SmoothL1Loss(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index < 2
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         if len({_without_ones(shape) for shape in bottom_shapes}) != 1 or not bottom_shapes[0]:
             raise self.error(

@@ -68,6 +68,9 @@ class Upsample(Layer):
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0
 
+    def refuses_gradient_of(self, bottom_index: int) -> bool:
+        return False
+
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
         if len(shape) != 4:
