@@ -106,7 +106,20 @@ class Scale(_Spread):
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         bottom, *arrays = [*bottoms, *params]
-        scale, *bias = [
-            self._spread(self.param.scale_param.axis, array, bottom) for array in arrays
-        ]
+        axis = self.param.scale_param.axis
+        if self._start(axis, tuple(arrays[0].shape), tuple(bottom.shape)) == 1 and all(
+            array.dim() == 1 for array in arrays
+        ):
+            return [_by_channel(bottom, *arrays)]
+        scale, *bias = [self._spread(axis, array, bottom) for array in arrays]
         return [torch.addcmul(bias[0], bottom, scale) if bias else bottom * scale]
+
+
+def _by_channel(bottom: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``bottom scale + bias`` with one of each a channel.
+
+    It is a normalisation that takes 0 from its bottom and divides it by 1, whose kernels go
+    through memory half as often as those of a product, a sum and their gradients.
+    """
+    mean, variance = torch.zeros_like(scale), torch.ones_like(scale)
+    return torch.batch_norm(bottom, scale, bias, mean, variance, False, 0.0, 0.0, False)
