@@ -81,6 +81,7 @@ _simple(
     ),
     values=_positive,
     in_place=False,
+    overwritable=False,
 )  # fmt: skip
 
 
