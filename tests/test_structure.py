@@ -10,7 +10,7 @@ import torch
 from bvlc import Build
 from bvlc_questions import ask
 from google.protobuf import text_format
-from layer_cases import TRAIN, labels, made_layer, normal
+from layer_cases import CASES, TRAIN, labels, made_layer, normal
 
 from caffe.proto import caffe_pb2
 from recaffe.errors import LayerError
@@ -252,6 +252,25 @@ for _ in range(2):
         for passes in (1, 2):
             net.forward_backward(keep=keep)
             np.testing.assert_array_equal(net.params["p"][0].diff, [3 * passes] * 2)
+
+
+# -- precision --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.type in ("Scale", "Bias", "PReLU", "Embed")],
+    ids=lambda case: case.name,
+)  # fmt: skip
+def test_bottoms_may_be_of_half_the_parameters_precision(case):
+    """As they are when training in bfloat16."""
+    layer = case.made()
+    values = [torch.from_numpy(np.array(bottom)) for bottom in case.bottoms]
+    params = [blob.data_tensor for blob in layer.blobs]
+    (expected,) = layer.forward(values, params)
+    half = [tensor.bfloat16() for tensor in values]
+    with torch.autocast("cpu", torch.bfloat16):
+        (top,) = layer.forward(half, params)
+    torch.testing.assert_close(top.float(), expected, rtol=0.05, atol=0.05)
 
 
 # -- memory -----------------------------------------------------------------------------------

@@ -107,12 +107,14 @@ class Scale(_Spread):
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         bottom, *arrays = [*bottoms, *params]
         axis = self.param.scale_param.axis
-        if self._start(axis, tuple(arrays[0].shape), tuple(bottom.shape)) == 1 and all(
-            array.dim() == 1 for array in arrays
-        ):
-            return [_by_channel(bottom, *arrays)]
+        # A second bottom may be of another precision than the bias.
+        by_channel = len(bottoms) == 1 and params[0].dim() == 1
+        if by_channel and self._start(axis, tuple(params[0].shape), tuple(bottom.shape)) == 1:
+            return [_by_channel(bottom, *params)]
         scale, *bias = [self._spread(axis, array, bottom) for array in arrays]
-        return [torch.addcmul(bias[0], bottom, scale) if bias else bottom * scale]
+        # Not addcmul, which takes no mixture of precisions, and is no faster.
+        top = bottom * scale
+        return [top + bias[0] if bias else top]
 
 
 def _by_channel(bottom: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
