@@ -1,14 +1,21 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
 
-from caffe import io
+from caffe import glog, io
+from caffe.glog import init_log, log
 from caffe.mode import (
+    has_nccl,
     layer_type_list,
     set_compiled,
     set_device,
     set_mode_cpu,
     set_mode_gpu,
+    set_multiprocess,
     set_precision,
     set_random_seed,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
 )
 from caffe.net import Net
 from caffe.net_spec import NetSpec, layers, params, to_proto
@@ -21,14 +28,19 @@ from caffe.solvers import (
     SGDSolver,
     get_solver,
 )
+from caffe.timer import Timer
 from recaffe.blob import Blob
 from recaffe.errors import CaffeError
 from recaffe.layers.python import UserLayer as Layer
 from recaffe.proto.schema import TEST, TRAIN
 
+# What scripts that ask mean is the release whose names and numbers these are.
+__version__ = "1.0.0"
+
 __all__ = [
     "TEST",
     "TRAIN",
+    "Timer",
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
@@ -41,15 +53,25 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "get_solver",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "params",
     "set_compiled",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_precision",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "to_proto",
 ]
+
+glog.install()
