@@ -8,9 +8,9 @@ import pkgutil
 from importlib import import_module
 
 from recaffe.solver.registry import make_solver, register, solver_class, solver_types
-from recaffe.solver.solver import Solver
+from recaffe.solver.solver import Action, Solver
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Solver", "make_solver", "register", "solver_class", "solver_types"]
+__all__ = ["Action", "Solver", "make_solver", "register", "solver_class", "solver_types"]

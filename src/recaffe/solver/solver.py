@@ -10,7 +10,8 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,14 @@ from recaffe.solver.updates import Tensors, in_blocks
 logger = logging.getLogger(__name__)
 
 
+class Action(Enum):
+    """What whoever runs a solver may ask of it between two iterations."""
+
+    NONE = "none"
+    SNAPSHOT = "snapshot"
+    STOP = "stop"
+
+
 class Solver(ABC):
     """Trains a net as a SolverParameter says: forward, backward, update, test, snapshot.
 
@@ -43,6 +52,8 @@ class Solver(ABC):
         slots: what the history holds of every parameter, in the order of Caffe's states.
         net, test_nets: the nets; a test net shares the first one's parameters once it is tested.
         iteration: how many updates were made.
+        action: where it is set, asked after every iteration what to do: go on, take a snapshot,
+            or stop, which makes :meth:`solve` take one as at the end.
 
     Raises:
         SolverError: settings that do not fit together.
@@ -67,6 +78,8 @@ class Solver(ABC):
         self._recent_losses: deque[float] = deque(maxlen=param.average_loss)
         # As in Caffe, the train net tells its numbers in the iterations that are displayed.
         self._debug = False
+        self.action: Callable[[], Action] | None = None
+        self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), 0
         logger.info("Solver scaffolding done.")
 
@@ -92,6 +105,9 @@ class Solver(ABC):
         param = self.param
         if param.snapshot_after_train and not self._is_due(param.snapshot):
             self.snapshot()
+        if self._stopped:
+            logger.info("Optimization stopped early.")
+            return
         if self._is_due(param.display):
             report.forward(self.net, record=False, debug=self._debug)
             self._recent_losses.append(self.net.loss())
@@ -109,6 +125,7 @@ class Solver(ABC):
         """
         param = self.param
         self._recent_losses.clear()
+        self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
         for left in reversed(range(iterations)):
             if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
@@ -119,8 +136,20 @@ class Solver(ABC):
                 self._display()
             self.apply_update()
             self.iteration += 1
-            if self._is_due(param.snapshot):
+            self._obey()
+            if self._is_due(param.snapshot) or self._is_snapshot_wanted:
                 self.snapshot()
+                self._is_snapshot_wanted = False
+            if self._stopped:
+                break
+
+    def _obey(self) -> None:
+        """Ask :attr:`action` what to do, until it asks for nothing more."""
+        while self.action and (wanted := self.action()) is not Action.NONE:
+            if wanted is Action.STOP:
+                self._stopped = True
+            else:
+                self._is_snapshot_wanted = True
 
     def _is_due(self, interval: int) -> bool:
         return bool(interval) and self.iteration % interval == 0
