@@ -7,6 +7,8 @@
     │   └── PrototxtError    text that does not parse: file, line, column
     ├── NetError             the graph: blobs, names, phases, sharing
     │   ├── UnknownLayerError     a layer type that no file of recaffe.layers registers
+    │   ├── NoSuchLayerError      a name that no layer of the net has
+    │   ├── NoSuchBlobError       a name that no blob of the net has
     │   ├── LayerError       one layer's parameters or inputs
     │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
@@ -14,12 +16,15 @@
     └── DeviceError          the GPU asked for is not there
 
 Every message names the place, what was expected, what was found and the likely fix.
+
+Where pycaffe raises an exception of Python's own, the error here is one of that type as well:
+RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes.
 """
 
 from __future__ import annotations
 
 
-class CaffeError(Exception):
+class CaffeError(RuntimeError):
     """Base of all errors that a user's input can cause."""
 
 
@@ -39,11 +44,22 @@ class UnknownLayerError(NetError):
     """A layer type that is not registered."""
 
 
+class NoSuchLayerError(NetError, ValueError):
+    """A name that no layer of the net has."""
+
+
+class NoSuchBlobError(NetError, KeyError):
+    """A name that no blob of the net has."""
+
+    # KeyError shows its argument as repr does.
+    __str__ = NetError.__str__
+
+
 class LayerError(NetError):
     """A layer whose parameters or inputs do not fit together."""
 
 
-class ShapeMismatchError(NetError):
+class ShapeMismatchError(NetError, ValueError):
     """Two shapes that had to be equal are not."""
 
 

@@ -2,6 +2,14 @@
 
 from recaffe.net.load_report import LoadReport
 from recaffe.net.net import Net
-from recaffe.net.weights import load_weights, save_weights, share_weights
+from recaffe.net.weights import copy_weights, load_weights, save_hdf5, save_weights, share_weights
 
-__all__ = ["LoadReport", "Net", "load_weights", "save_weights", "share_weights"]
+__all__ = [
+    "LoadReport",
+    "Net",
+    "copy_weights",
+    "load_weights",
+    "save_hdf5",
+    "save_weights",
+    "share_weights",
+]

@@ -179,9 +179,15 @@ class Net:
         ]
         self._loss_terms[index] = torch.stack(terms).sum() if terms else None
 
-    def loss(self) -> float:
-        """The sum of all tops that are losses, weighted, as of the last forward."""
-        return sum(float(term) for term in self._loss_terms if term is not None)
+    def loss(self, start: int = 0, end: int | None = None) -> float:
+        """The sum of all tops that are losses, weighted, as of the last forward.
+
+        Args:
+            start, end: of the layers between these alone, both included; by default of all.
+        """
+        last = len(self.layers) - 1 if end is None else end
+        terms = self._loss_terms[start : last + 1]
+        return sum(float(term) for term in terms if term is not None)
 
     def forward_backward(self, keep: bool = True) -> float:
         """One forward and backward of the whole net; return the loss.

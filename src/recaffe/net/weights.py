@@ -6,7 +6,7 @@ Source: ``CopyTrainedLayersFrom``, ``ShareTrainedLayersWith`` and ``ToProto`` in
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +46,32 @@ def load_weights(net: Net, paths: Paths, heads: Collection[str] | None = None) -
         NetError: layers other than ``heads`` would be newly initialised.
     """
     files = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    report = LoadReport(files)
+    sources = (
+        (path, _read_hdf5(net, path) if hdf5.is_hdf5(path) else read_weights(path))
+        for path in files
+    )
+    return _copy(net, sources, LoadReport(files), heads)
+
+
+def copy_weights(net: Net, other: Net, heads: Collection[str] | None = None) -> LoadReport:
+    """Copy the weights of another net, as :func:`load_weights` does those of a file."""
+    origin = f"net '{other.name}'"
+    layers = [
+        LayerWeights(layer.name, layer.type, [blob.data for blob in layer.blobs])
+        for layer in other.layers
+    ]
+    return _copy(net, [(origin, layers)], LoadReport([origin]), heads)
+
+
+def _copy(
+    net: Net,
+    sources: Iterable[tuple[str, list[LayerWeights]]],
+    report: LoadReport,
+    heads: Collection[str] | None,
+) -> LoadReport:
     chosen: list[LayerWeights] = []
-    for path in files:
-        source = _read_hdf5(net, path) if hdf5.is_hdf5(path) else read_weights(path)
-        chosen += _choose(net, source, path, report)
+    for origin, source in sources:
+        chosen += _choose(net, source, origin, report)
     _sort_the_others(net, report)
     if report.mismatched:
         reasons = "\n".join(report.reasons.values())
@@ -197,7 +218,7 @@ def share_weights(net: Net, other: Net) -> None:
 def save_weights(net: Net, path: str | Path, with_diff: bool = False) -> None:
     """Write the layers of ``net`` and their weights; as HDF5 if ``path`` ends in ``.h5``."""
     if Path(path).suffix == ".h5":
-        hdf5.write_weights(path, _sparse_blobs(net, with_diff))
+        save_hdf5(net, path, with_diff)
         return
     write_weights(
         path,
@@ -207,6 +228,11 @@ def save_weights(net: Net, path: str | Path, with_diff: bool = False) -> None:
             for layer in net.layers
         ),
     )
+
+
+def save_hdf5(net: Net, path: str | Path, with_diff: bool = False) -> None:
+    """Write the weights as HDF5; what layers share, once."""
+    hdf5.write_weights(path, _sparse_blobs(net, with_diff))
 
 
 def _sparse_blobs(
