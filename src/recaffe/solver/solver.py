@@ -76,6 +76,7 @@ class Solver(ABC):
             [None] * len(self.net.learnable) for _ in self.slots
         ]
         self._recent_losses: deque[float] = deque(maxlen=param.average_loss)
+        self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
         # As in Caffe, the train net tells its numbers in the iterations that are displayed.
         self._debug = False
         self.action: Callable[[], Action] | None = None
@@ -131,9 +132,15 @@ class Solver(ABC):
             if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
                 self.test_all()
             self._debug = self._is_due(param.display) and param.debug_info
-            self._compute_gradients(keep=keep_last and left == 0)
+            self.net.clear_param_diffs()
+            for on_start, _ in self._callbacks:
+                on_start()
+            # A callback may look at any blob.
+            self._compute_gradients(keep=bool(self._callbacks) or (keep_last and left == 0))
             if self._is_due(param.display):
                 self._display()
+            for _, on_gradients_ready in self._callbacks:
+                on_gradients_ready()
             self.apply_update()
             self.iteration += 1
             self._obey()
@@ -151,11 +158,23 @@ class Solver(ABC):
             else:
                 self._is_snapshot_wanted = True
 
+    def add_callback(
+        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+    ) -> None:
+        """Call functions in each iteration of :meth:`step`.
+
+        With a callback each iteration leaves data and diff of every blob behind.
+
+        Args:
+            on_start: called before the forward pass, when the parameters' diffs are zero.
+            on_gradients_ready: called after the backward pass, before the update.
+        """
+        self._callbacks.append((on_start, on_gradients_ready))
+
     def _is_due(self, interval: int) -> bool:
         return bool(interval) and self.iteration % interval == 0
 
     def _compute_gradients(self, keep: bool) -> None:
-        self.net.clear_param_diffs()
         rounds = reversed(range(self.param.iter_size))
         losses = [
             report.forward_backward(self.net, self._debug, keep and left == 0) for left in rounds
