@@ -110,7 +110,24 @@ class Python(BlobLayer):
             )
         return found
 
-    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # As in pycaffe the layer of a net is the user's object: isinstance says so.
+        user = self.__dict__.get("user")
+        return type(self if user is None else user)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._call(self.user.reshape, bottom, top)
+
+    def forward(self, bottom: Any, top: Any) -> Any:
+        """The user's ``forward(bottom, top)``, which a user calls; nets call forward_blobs."""
+        return self._call(self.user.forward, bottom, top)
+
+    def setup(self, bottom: Any, top: Any = None) -> None:
+        """The user's ``setup(bottom, top)``; a net gives the bottoms' shapes alone."""
+        if top is not None:
+            self._call(self.user.setup, bottom, top)
+            return
         self._call(self.user.setup, self.bottom_blobs, self.top_blobs)
         # The same list, so that both see where a parameter is shared with another layer.
         self.blobs = self.user.blobs
