@@ -53,6 +53,35 @@ def set_compiled(compiled: bool) -> None:
     context.compiles = compiled
 
 
+def solver_count() -> int:
+    """How many solvers train together, as :func:`set_solver_count` says."""
+    return context.solver_count
+
+
+def set_solver_count(count: int) -> None:
+    """Say how many solvers train together, each in a process of its own."""
+    context.solver_count = count
+
+
+def solver_rank() -> int:
+    """Which of the solvers this process has, from 0."""
+    return context.solver_rank
+
+
+def set_solver_rank(rank: int) -> None:
+    """Say which of the solvers this process has."""
+    context.solver_rank = rank
+
+
+def set_multiprocess(multiprocess: bool) -> None:
+    """Say that solvers run in processes, not threads; here they always do."""
+
+
+def has_nccl() -> bool:
+    """Whether the solvers of several processes can be joined by NCCL."""
+    return False
+
+
 def layer_type_list() -> list[str]:
     """The layer types that nets may use."""
     return layer_types()

@@ -21,6 +21,16 @@ class _PySolver(Solver):
     def __init__(self, solver_file: str | Path) -> None:
         super().__init__(_read(solver_file), Net.from_param)
 
+    def solve(self, resume_file: str | Path | None = None) -> None:
+        """Train up to ``max_iter``, going on from a solver state if one is given."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        super().solve()
+
+    def share_weights(self, net: Net) -> None:
+        """Let ``net`` use the parameters of the net that is trained."""
+        net.share_with(self.net)
+
     @property
     def iter(self) -> int:
         """How many updates were made."""

@@ -19,12 +19,15 @@ class Context:
     Attributes:
         precision: of training steps whose blobs nobody looks at; see :meth:`set_precision`.
         compiles: whether such steps are compiled, which takes minutes once and pays on a GPU.
+        solver_count, solver_rank: how many solvers train together, and which of them this one is.
     """
 
     def __init__(self) -> None:
         self.precision = "float32"
         self.compiles = False
         self.device_id = 0
+        self.solver_count = 1
+        self.solver_rank = 0
         self._on_gpu = False
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
