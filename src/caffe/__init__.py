@@ -1,6 +1,7 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
 
-from caffe import io
+from caffe import glog, io
+from caffe.glog import init_log, log
 from caffe.mode import (
     has_nccl,
     layer_type_list,
@@ -53,9 +54,11 @@ __all__ = [
     "SGDSolver",
     "get_solver",
     "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "params",
     "set_compiled",
     "set_device",
@@ -70,3 +73,5 @@ __all__ = [
     "solver_rank",
     "to_proto",
 ]
+
+glog.install()
