@@ -14,7 +14,7 @@ from itertools import combinations, groupby
 from typing import Optional
 
 import numpy as np
-from scipy.special import stdtrit  # type: ignore[import-untyped]
+from scipy.special import stdtrit
 
 from caffetools.cli import ToolError
 from caffetools.history import History
