@@ -19,7 +19,7 @@ from bvlc import Build
 
 FOLDER = Path(__file__).with_name("pycaffe")
 FILES = sorted(path.name for path in FOLDER.glob("test_*.py"))
-ALLOWED = sys.stdlib_module_names | {"numpy", "caffe"}
+ALLOWED = sys.stdlib_module_names | {"numpy", "caffe", "google"}  # protobuf is pycaffe's own
 
 SAMPLE = """
 import os

@@ -16,10 +16,17 @@ DESCRIPTOR = schema.FILE
 
 
 def _generated_names() -> dict[str, Any]:
-    names: dict[str, Any] = {name: schema.message_class(name) for name in schema.message_types()}
-    for name, descriptor in schema.enum_types().items():
-        names[name] = EnumTypeWrapper(descriptor)
-        names.update((value.name, value.number) for value in descriptor.values)
+    names: dict[str, Any] = {}
+    for name, message in schema.message_types().items():
+        names[name] = schema.message_class(name)
+        names[name].__module__ = __name__  # where pickle finds it again
+        names[f"_{name.upper()}"] = message
+        for nested in message.enum_types:
+            names[f"_{name.upper()}_{nested.name.upper()}"] = nested
+    for name, enum in schema.enum_types().items():
+        names[name] = EnumTypeWrapper(enum)
+        names[f"_{name.upper()}"] = enum
+        names.update((value.name, value.number) for value in enum.values)
     return names
 
 
