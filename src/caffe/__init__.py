@@ -1,6 +1,8 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
 
 from caffe import glog, io
+from caffe.classifier import Classifier
+from caffe.detector import Detector
 from caffe.glog import init_log, log
 from caffe.mode import (
     has_nccl,
@@ -46,6 +48,8 @@ __all__ = [
     "AdamSolver",
     "Blob",
     "CaffeError",
+    "Classifier",
+    "Detector",
     "Layer",
     "Net",
     "NesterovSolver",
