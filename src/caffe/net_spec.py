@@ -35,6 +35,11 @@ def _parameter_fields() -> dict[str, str]:
     }
 
 
+def param_name_dict() -> dict[str, str]:
+    """For a layer type such as ``Convolution`` its parameters' name, ``convolution``."""
+    return {name: field.removesuffix("_param") for name, field in _parameter_fields().items()}
+
+
 _FIELDS = {field.name for field in LayerParameter.DESCRIPTOR.fields}
 _PARAMETER_FIELDS = _parameter_fields()
 
@@ -194,7 +199,7 @@ def _in_order(last: Function, written: set[Function]) -> Iterator[Function]:
 
 def _set_parameter(layer: Any, name: str, value: Any) -> None:
     if name in _FIELDS:
-        _assign(layer, name, value)
+        assign_proto(layer, name, value)
         return
     field = _PARAMETER_FIELDS.get(layer.type)
     if field is None or name not in getattr(layer, field).DESCRIPTOR.fields_by_name:
@@ -205,10 +210,10 @@ def _set_parameter(layer: Any, name: str, value: Any) -> None:
         )
     message = getattr(layer, field)
     message.SetInParent()
-    _assign(message, name, value)
+    assign_proto(message, name, value)
 
 
-def _assign(message: Message, name: str, value: Any) -> None:
+def assign_proto(message: Message, name: str, value: Any) -> None:
     """Set a field to a value, a dict (a message), or a list of these."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
@@ -232,7 +237,7 @@ def _assign(message: Message, name: str, value: Any) -> None:
 
 def _assign_all(message: Message, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 layers = Layers()
