@@ -1,0 +1,5 @@
+"""``python -m caffe``: the program ``caffe``."""
+
+from caffe.commands.caffe import main
+
+main()

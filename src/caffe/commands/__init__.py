@@ -1,0 +1,1 @@
+"""The ``caffe`` program and its like: a file a command."""
