@@ -142,7 +142,6 @@ class Solver(ABC):
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
             self.apply_update()
-            self.iteration += 1
             self._obey()
             if self._is_due(param.snapshot) or self._is_snapshot_wanted:
                 self.snapshot()
@@ -231,7 +230,7 @@ class Solver(ABC):
     # -- updates ----------------------------------------------------------------------
 
     def apply_update(self) -> None:
-        """Update the parameters from their diffs, which then hold what was subtracted."""
+        """Update the parameters from their diffs, which then hold what was subtracted; count it."""
         rate = self.learning_rate
         self._log_rate(rate)
         scale = self._clip_factor() / self.param.iter_size
@@ -244,6 +243,7 @@ class Solver(ABC):
                 groups.setdefault(own, []).append(index)
         for (own_rate, decay), indices in groups.items():
             self.update(indices, own_rate, decay, scale)
+        self.iteration += 1
 
     def _log_rate(self, rate: float) -> None:
         param = self.param
