@@ -21,6 +21,7 @@ class Times(caffe.Layer):
 
     def setup(self, bottom, top):
         self.calls = ["setup"]
+        self.given = bottom[0].count
         self.blobs.add_blob(1)
         self.blobs[0].data[...] = float(self.param_str)
 
@@ -179,8 +180,9 @@ def test_methods_of_python_layers_from_outside():
     bottom[0].reshape(5, 1)
     layer.reshape(bottom, top)
     assert tuple(top[0].shape) == (5, 1)
-    layer.setup(bottom, top)
+    layer.setup([net.blobs["data"]], top)
     assert layer.calls == ["setup"]
+    assert layer.given == 6
 
 
 def test_parameters_of_python_layers_are_saved():

@@ -490,6 +490,30 @@ def test_hooks_find_and_change_blobs():
     )
 
 
+def test_hooks_come_before_and_after():
+    net = small()
+
+    def before(index):
+        if index == 1:
+            net.blobs["data"].data[...] = 0
+
+    net.before_forward(before)
+    net.forward()
+    assert (net.blobs["ip"].data == 0.5).all()
+
+    def before_backward(index):
+        if index == 3:
+            net.blobs["ip2"].diff[...] = 0
+
+    net.before_backward(before_backward)
+    net.backward()
+    assert not net.params["ip2"][1].diff.any()
+    seen = []
+    net.after_backward(lambda index: seen.append(net.blobs["ip2"].diff.any()))
+    net.backward()
+    assert seen == [True, False, False, False, False]
+
+
 def test_an_exception_in_a_hook_goes_on():
     net = small()
 

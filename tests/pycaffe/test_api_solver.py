@@ -177,7 +177,10 @@ def test_solve_goes_on_from_a_state():
 def test_share_weights():
     made = solver()
     net = made.test_nets[0]
+    net.params["ip"][0].data[...] = 2
+    made.net.params["ip"][0].data[...] = 1
     assert made.share_weights(net) is None
+    assert (net.params["ip"][0].data == 1).all()
     made.net.params["ip"][0].data[...] = 3
     assert (net.params["ip"][0].data == 3).all()
     raised(made.share_weights, made)
