@@ -167,7 +167,8 @@ def _record(path: str, label: int, options: argparse.Namespace) -> Optional[byte
         return datum_bytes(image, label)
     suffix = Path(path).suffix[1:].lower()
     wanted = options.encode_type or suffix
-    if not resized and not options.gray and _same_kind(suffix, wanted):
+    # As in BVLC's, a file that is of the kind already is kept as it is, --gray or not.
+    if not resized and _same_kind(suffix, wanted):
         data = Path(path).read_bytes()
     else:
         data = cv2.imencode(f".{wanted}", image)[1].tobytes()
