@@ -119,7 +119,7 @@ def test_map_by_way_of_a_common_blob():
 
 def test_map_through_a_crop():
     bottom = data()
-    top = L.Crop(conv(bottom, 3), L.InnerProduct(bottom), offset=2)
+    top = L.Crop(conv(bottom, 3), bottom, offset=2)
     same(coord_map_from_to(top, bottom), (1, 1, 3))
 
 
