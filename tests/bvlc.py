@@ -27,7 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("python3-caffe", "caffe", "python3-tqdm")
+CAFFE = ("python3-caffe", "caffe")
+# What caffetools and caffe.draw use beside Caffe.
+BESIDE = (
+    "graphviz", "python3-lmdb", "python3-opencv", "python3-plyvel", "python3-pydot",
+    "python3-tqdm",
+)  # fmt: skip
 SUITE = "bullseye"
 CAFFETOOLS = Path(__file__).resolve().parents[1] / "src" / "caffetools"
 
@@ -230,11 +235,12 @@ def find() -> Build:
 def build(mirror: str | None = None) -> str:
     """Make the build unless it is there; say what was done."""
     root = place_of_build()
-    if root.exists():
-        _verify(Build(root))
-        return f"already there: {root}"
     if os.geteuid() != 0:
         raise BvlcError("debootstrap and chroot need root; run this as root")
+    if root.exists():
+        _verify(Build(root))
+        _install_beside(root)
+        return f"already there: {root}"
     if shutil.which("debootstrap") is None:
         raise BvlcError("debootstrap is not installed; `apt-get install debootstrap` brings it")
     mirror = mirror or _debian_mirror(Path("/etc/apt"), _codename(Path("/etc/os-release")))
@@ -244,6 +250,7 @@ def build(mirror: str | None = None) -> str:
     try:
         _debootstrap(partial, mirror)
         _verify(Build(partial))
+        _install_beside(partial)
         partial.rename(root)
     finally:
         if partial.exists():
@@ -252,8 +259,6 @@ def build(mirror: str | None = None) -> str:
 
 
 def _verify(candidate: Build) -> None:
-    if os.geteuid() != 0:
-        raise BvlcError("BVLC's build is entered with chroot, which needs root")
     try:
         candidate.python("import caffe")
     except BvlcError as error:
@@ -264,11 +269,29 @@ def _verify(candidate: Build) -> None:
 
 
 def _debootstrap(target: Path, mirror: str) -> None:
-    include = ",".join(PACKAGES)
+    include = ",".join(CAFFE)
     command = ["debootstrap", "--variant=minbase", f"--include={include}", SUITE]
     status = subprocess.run([*command, str(target), mirror]).returncode
     if status != 0:
         raise BvlcError(f"debootstrap from {mirror} ended with status {status}; see above")
+
+
+def _install_beside(root: Path) -> None:
+    """Install those packages of BESIDE that the build lacks, an older one perhaps."""
+    inside = [
+        "chroot",
+        str(root),
+        "/usr/bin/env",
+        *(f"{k}={v}" for k, v in _environment(1).items()),
+    ]
+    query = [*inside, "dpkg-query", "--show", "--showformat=${Status}\\n", *BESIDE]
+    known = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
+    if known == ["install ok installed"] * len(BESIDE):
+        return
+    install = ["apt-get", "install", "--yes", "-qq", "--no-install-recommends", *BESIDE]
+    status = subprocess.run([*inside, "DEBIAN_FRONTEND=noninteractive", *install]).returncode
+    if status != 0:
+        raise BvlcError(f"apt-get install in {root} ended with status {status}; see above")
 
 
 def _remove(partial: Path) -> None:
