@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe.proto import caffe_pb2
+from caffetools import databases
 from caffetools import lmdb as tool
 from caffetools.cli import ToolError
 
@@ -112,8 +113,8 @@ def test_shuffle_is_seeded_and_loses_nothing(root: Path) -> None:
 
 
 def test_map_grows_over_many_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "FIRST_MAP_SIZE", 1 << 16)
-    monkeypatch.setattr(tool, "RECORDS_PER_TRANSACTION", 10)
+    monkeypatch.setattr(databases, "_FIRST_MAP_SIZE", 1 << 16)
+    monkeypatch.setattr(databases, "_RECORDS_AT_ONCE", 10)
     value = bytes(5000)
     written = [tool.Record(b"%08d_x" % i, value, 0, (1, 50, 100)) for i in range(205)]
     facts = tool.write(iter(written), tmp_path / "db")
@@ -126,10 +127,10 @@ def test_map_grows_over_many_transactions(tmp_path: Path, monkeypatch: pytest.Mo
 def test_transactions_end_by_count_or_by_size(
     monkeypatch: pytest.MonkeyPatch, limit: int, sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(tool, "RECORDS_PER_TRANSACTION", 3)
-    monkeypatch.setattr(tool, "BYTES_PER_TRANSACTION", limit)
-    made = (tool.Record(b"%d" % i, bytes(100), 0, (1, 1, 1)) for i in range(7))
-    assert [len(batch) for batch in tool._batches(made)] == sizes
+    monkeypatch.setattr(databases, "_RECORDS_AT_ONCE", 3)
+    monkeypatch.setattr(databases, "_BYTES_AT_ONCE", limit)
+    made = ((b"%d" % i, bytes(100)) for i in range(7))
+    assert [len(batch) for batch in databases._batches(made)] == sizes
 
 
 # --- lists ------------------------------------------------------------------------------

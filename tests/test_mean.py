@@ -89,7 +89,7 @@ def test_records_that_hold_no_image(tmp_path: Path, value: bytes, message: str) 
 def test_folders_that_are_no_lmdb(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"found no data\.mdb"):
         mean.mean(tmp_path / "no")
-    with pytest.raises(ToolError, match="found an empty LMDB"):
+    with pytest.raises(ToolError, match="found an empty database"):
         mean.mean(database(tmp_path, []))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/data.mdb").write_bytes(b"no database" * 1000)

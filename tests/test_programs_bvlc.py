@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from bvlc import Build
 
-from caffetools.programs import read_log
+from caffetools.programs.parse_log import read_log
 from recaffe.proto.schema import Datum
 
 LIST = "a.png 3\nsub/a b.png 7\nmissing.png 1\nc.jpg 0\n"
@@ -132,5 +132,5 @@ def test_a_log_becomes_two_tables(tmp_path: Path) -> None:
         ["2", "3.25", "0.05", "6e-05"],
     ]
     assert list(rows[0]) == ["NumIters", "Seconds", "LearningRate", "loss"]
-    test = read_log(LOG)["Test"]
+    test = read_log(LOG.splitlines())["Test"]
     assert (test[0]["acc"], test[0]["Seconds"]) == (0.25, 1.5)

@@ -16,32 +16,26 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import cv2
-import lmdb
 import numpy as np
 
 from caffe.proto import caffe_pb2
+from caffetools import databases
+from caffetools.ahead import ahead
 from caffetools.cli import ToolError, run
+from caffetools.databases import LONGEST_KEY
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign
 from caffetools.images import read_image
 
 LOG = logging.getLogger("caffetools.lmdb")
-
-RECORDS_PER_TRANSACTION = 1000  # as convert_imageset
-BYTES_PER_TRANSACTION = 1 << 26  # or fewer records, if they are large: these wait in memory
-FIRST_MAP_SIZE = 1 << 24  # bytes; doubled as often as it takes
-LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
-READ_AHEAD = 64  # images decoded at once
 
 Shape = tuple[int, int, int]
 
@@ -184,10 +178,7 @@ class Converter:
 
     def records(self, listed: Sequence[Listed]) -> Iterator[Record]:
         """The records in order; a few images ahead are decoded in parallel."""
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for start in range(0, len(listed), READ_AHEAD):
-                part = listed[start : start + READ_AHEAD]
-                yield from pool.map(self.record, range(start, start + len(part)), part)
+        return ahead(lambda item: self.record(*item), list(enumerate(listed)))
 
 
 # --- from records to a database ---------------------------------------------------------
@@ -201,52 +192,18 @@ def write(records: Iterator[Record], output: Path) -> dict[str, Any]:
     refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
     manifest_path = output.with_name(f"{output.name}.json")
     manifest = Manifest()
-    try:
-        with whole_directory(output) as folder:
-            _fill(folder, records, manifest)
-            if manifest_path.exists():
-                manifest_path.unlink()
-    except lmdb.Error as error:
-        raise ToolError(f"{output}: could not be written ({error}); is the disk full?") from error
+    with whole_directory(output) as folder:
+        databases.write(folder, _counted(records, manifest))
+        if manifest_path.exists():
+            manifest_path.unlink()
     write_json(manifest_path, manifest.as_json())
     return manifest.as_json()
 
 
-def _fill(folder: Path, records: Iterator[Record], manifest: Manifest) -> None:
-    # No lock file: nobody else knows of this folder yet, and a reader makes its own.
-    with lmdb.open(
-        str(folder), map_size=FIRST_MAP_SIZE, mode=0o644, lock=False, sync=False, metasync=False
-    ) as environment:
-        for batch in _batches(records):
-            for record in batch:
-                manifest.add(record)
-            _put(environment, [(record.key, record.value) for record in batch])
-        environment.sync(True)
-
-
-def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    size = 0
+def _counted(records: Iterator[Record], manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:
     for record in records:
-        batch.append(record)
-        size += len(record.value)
-        if len(batch) == RECORDS_PER_TRANSACTION or size >= BYTES_PER_TRANSACTION:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:
-    """Write ``items`` in one transaction, in a map as large as that takes."""
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                # Keys ascend, so each goes to the end and pages are filled to the brim.
-                transaction.cursor().putmulti(items, append=True)
-            return
-        except lmdb.MapFullError:
-            environment.set_mapsize(2 * environment.info()["map_size"])
+        manifest.add(record)
+        yield record.key, record.value
 
 
 # --- the command ------------------------------------------------------------------------

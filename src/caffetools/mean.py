@@ -12,32 +12,20 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import cv2
-import lmdb
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffe.proto import caffe_pb2
+from caffetools import databases
 from caffetools.cli import ToolError, run
 from caffetools.files import whole_file
 
 LOG = logging.getLogger("caffetools.mean")
-
-
-def records(database: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of an LMDB in order. Raises :class:`ToolError` if it is none."""
-    if not (database / "data.mdb").is_file():
-        raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
-    try:
-        environment = lmdb.open(str(database), readonly=True, lock=False)
-        with environment, environment.begin() as transaction:
-            yield from transaction.cursor()
-    except lmdb.Error as error:
-        raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
 
 
 def pixels(value: bytes) -> np.ndarray:
@@ -62,13 +50,13 @@ def _decoded(data: bytes) -> np.ndarray:
     return np.atleast_3d(image).transpose(2, 0, 1)
 
 
-def mean(database: Path) -> np.ndarray:
-    """The mean image ``(C, H, W)`` of an LMDB in float32.
+def mean(database: Path, backend: str = "lmdb") -> np.ndarray:
+    """The mean image ``(C, H, W)`` of an LMDB or LevelDB in float32.
 
-    Raises :class:`ToolError` if the LMDB is empty or a record's shape is not the first's.
+    Raises :class:`ToolError` if it is none or empty or a record's shape is not the first's.
     """
     total, count = np.zeros(0), 0
-    for key, value in records(database):
+    for key, value in databases.records(database, backend):
         try:
             image = pixels(value)
         except ValueError as error:
@@ -85,7 +73,7 @@ def mean(database: Path) -> np.ndarray:
         total += image
         count += 1
     if not count:
-        raise ToolError(f"{database}: expected at least one record, found an empty LMDB")
+        raise ToolError(f"{database}: expected at least one record, found an empty database")
     # A float64 quotient rounded to float32 is the float32 quotient.
     return (total / count).astype(np.float32)
 

@@ -1,0 +1,156 @@
+"""LMDB and LevelDB, the databases that Caffe's Data layer reads: write one, read one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from caffetools.cli import ToolError
+
+BACKENDS = ("lmdb", "leveldb")
+LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
+
+_RECORDS_AT_ONCE = 1000  # as convert_imageset
+_BYTES_AT_ONCE = 1 << 26  # or fewer records, if they are large: these wait in memory
+_FIRST_MAP_SIZE = 1 << 24  # bytes; doubled as often as it takes
+
+Records = Iterable[tuple[bytes, bytes]]
+Put = Callable[[Records], None]
+
+
+def write(folder: Path, records: Records, backend: str = "lmdb") -> None:
+    """Write records, whose keys ascend, to a new database in ``folder``, which is empty.
+
+    Raises :class:`ToolError` if that fails, by a key that is too long or a disk that is full.
+    """
+    with opened(folder, backend) as put:
+        for batch in _batches(records):
+            put(batch)
+
+
+def opened(folder: Path, backend: str = "lmdb") -> AbstractContextManager[Put]:
+    """A new database as a function that adds records, whose keys ascend, in one transaction."""
+    return _WRITERS[backend](folder)
+
+
+def records(database: Path, backend: str = "lmdb") -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a database in order. Raises :class:`ToolError` if it is none."""
+    return _READERS[backend](database)
+
+
+def _batches(records: Records) -> Iterator[list[tuple[bytes, bytes]]]:
+    batch: list[tuple[bytes, bytes]] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record[1])
+        if len(batch) == _RECORDS_AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+# --- LMDB -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _new_lmdb(folder: Path) -> Iterator[Put]:
+    try:
+        # No lock file: nobody else knows of this folder yet, and a reader makes its own.
+        with lmdb.open(
+            str(folder), map_size=_FIRST_MAP_SIZE, mode=0o644, lock=False, sync=False,
+            metasync=False,
+        ) as environment:  # fmt: skip
+
+            def put(records: Records) -> None:
+                _put(environment, list(records))
+
+            yield put
+            environment.sync(True)
+    except lmdb.BadValsizeError as error:
+        raise ToolError(
+            f"{folder}: a key is empty or longer than {LONGEST_KEY} bytes, the longest that LMDB "
+            f"takes; use shorter names ({error})"
+        ) from error
+    except lmdb.Error as error:
+        raise ToolError(f"{folder}: could not be written ({error}); is the disk full?") from error
+
+
+def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:
+    """Write ``items`` in one transaction, in a map as large as that takes."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                # Keys ascend, so each goes to the end and pages are filled to the brim.
+                transaction.cursor().putmulti(items, append=True)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
+
+
+def _from_lmdb(database: Path) -> Iterator[tuple[bytes, bytes]]:
+    if not (database / "data.mdb").is_file():
+        raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
+    try:
+        environment = lmdb.open(str(database), readonly=True, lock=False)
+        with environment, environment.begin() as transaction:
+            yield from transaction.cursor()
+    except lmdb.Error as error:
+        raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
+
+
+# --- LevelDB ----------------------------------------------------------------------------
+
+
+@contextmanager
+def _new_leveldb(folder: Path) -> Iterator[Put]:
+    leveldb = _leveldb()
+    try:
+        # The sizes are those that Caffe writes with.
+        database = leveldb.DB(
+            str(folder), create_if_missing=True, error_if_exists=True,
+            write_buffer_size=1 << 28, block_size=1 << 16, max_open_files=100,
+        )  # fmt: skip
+
+        def put(records: Records) -> None:
+            with database.write_batch(sync=True) as batch:
+                for key, value in records:
+                    batch.put(key, value)
+
+        with contextlib.closing(database):
+            yield put
+    except leveldb.Error as error:
+        raise ToolError(f"{folder}: could not be written ({error}); is the disk full?") from error
+
+
+def _from_leveldb(database: Path) -> Iterator[tuple[bytes, bytes]]:
+    leveldb = _leveldb()
+    if not (database / "CURRENT").is_file():
+        raise ToolError(f"{database}: expected a LevelDB, found no file CURRENT in it")
+    try:
+        handle = leveldb.DB(str(database), create_if_missing=False, paranoid_checks=True)
+        with contextlib.closing(handle), handle.iterator(verify_checksums=True) as found:
+            yield from found
+    except (leveldb.Error, OSError) as error:
+        raise ToolError(f"{database}: the LevelDB cannot be read: {error}") from error
+
+
+def _leveldb() -> Any:
+    try:
+        import plyvel
+    except ImportError as error:
+        raise ToolError(
+            f"a LevelDB needs the package plyvel, which has no wheel for every Python ({error}): "
+            "`pip install plyvel`, or use -backend lmdb"
+        ) from error
+    return plyvel
+
+
+_WRITERS = {"lmdb": _new_lmdb, "leveldb": _new_leveldb}
+_READERS = {"lmdb": _from_lmdb, "leveldb": _from_leveldb}
