@@ -10,8 +10,11 @@ from pathlib import Path
 import cv2
 import lmdb
 import numpy as np
+import plyvel
 import pytest
 from bvlc import Build
+from programs import assert_mistake, program
+from test_commands_bvlc import FILES
 
 from caffetools.programs.parse_log import read_log
 from recaffe.proto.schema import Datum
@@ -26,6 +29,7 @@ OPTIONS = {
     "encoded anew": ("-encoded=true", "-encode_type", "png"),
     "encoded and resized": ("-encode_type=png", "-resize_width=5", "-resize_height=4"),
     "encoded in gray": ("-encode_type=png", "-gray"),
+    "leveldb": ("-backend=leveldb", "-resize_width=5", "-resize_height=4"),
     "sizes differ": ("-check_size", "-resize_width=5", "-resize_height=4"),
 }
 
@@ -41,12 +45,12 @@ def images(tmp_path_factory) -> Path:
     return folder
 
 
-def ours(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    run = [sys.executable, "-m", "caffetools.programs", name, *arguments]
-    return subprocess.run(run, cwd=folder, capture_output=True, text=True)
-
-
 def entries(folder: Path) -> dict[bytes, bytes]:
+    if (folder / "CURRENT").exists():
+        database = plyvel.DB(str(folder))
+        found = dict(database)
+        database.close()
+        return found
     with lmdb.open(str(folder), readonly=True, lock=False) as database, database.begin() as view:
         return dict(view.cursor())
 
@@ -66,12 +70,12 @@ def assert_same_image(one, other) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_database_and_mean_are_bvlcs(bvlc: Build, images: Path, name: str) -> None:
     database = name.replace(" ", "_")
-    convert = (*OPTIONS[name], "images/", "list", database)
-    done = ours(images, "convert_imageset", *convert)
+    convert = ("convert_imageset", *OPTIONS[name], "images/", "list", database)
+    done = program(images, *convert)
     assert done.returncode == 0, done.stderr
     files = {"images": images / "images", "list": images / "list"}
     with bvlc.workplace(files) as place:
-        place.run(["convert_imageset", *convert])
+        place.run([*convert])
         found, wanted = entries(images / database), entries(place.path / database)
         assert list(found) == list(wanted)
         if "-encode_type" in OPTIONS[name] or "-encode_type=png" in OPTIONS[name]:
@@ -80,11 +84,31 @@ def test_database_and_mean_are_bvlcs(bvlc: Build, images: Path, name: str) -> No
                 assert_same_image(Datum.FromString(one), Datum.FromString(other))
         else:
             assert list(found.values()) == list(wanted.values())
-        if name == "resized":
-            place.run(["compute_image_mean", database, "mean"])
-            assert ours(images, "compute_image_mean", database, "mean").returncode == 0
+        if name in ("resized", "leveldb"):
+            backend = "leveldb" if name == "leveldb" else "lmdb"
+            mean = ("compute_image_mean", f"-backend={backend}", database, "mean")
+            place.run([*mean])
+            assert program(images, *mean).returncode == 0
             theirs = (place.path / "mean").read_bytes()
             assert (images / "mean").read_bytes() == theirs
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["plain", "resized", "encoded", "gray", "leveldb"])
+def test_programs_run_on_bvlcs_interpreter_too(bvlc: Build, images: Path, name: str) -> None:
+    """The packages there are those of 2020, and write the same."""
+    files = {"images": images / "images", "list": images / "list"}
+    convert = (*OPTIONS[name], "images/", "list")
+    backend = "leveldb" if name == "leveldb" else "lmdb"
+    with bvlc.workplace(files) as place:
+        place.run(["convert_imageset", *convert, "theirs"])
+        place.module("caffetools.programs", "convert_imageset", *convert, "tools")
+        assert entries(place.path / "tools") == entries(place.path / "theirs")
+        if name in ("resized", "leveldb"):
+            mean = ("compute_image_mean", f"-backend={backend}")
+            place.run([*mean, "theirs", "mean"])
+            place.module("caffetools.programs", *mean, "tools", "same")
+            assert (place.path / "same").read_bytes() == (place.path / "mean").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -96,16 +120,21 @@ def test_database_and_mean_are_bvlcs(bvlc: Build, images: Path, name: str) -> No
         ("convert_imageset", "-check_size", "images/", "list", "new"),
         ("convert_imageset", "images/", "list", "images"),
         ("compute_image_mean", "no database", "new"),
+        ("compute_image_mean", "-backend=leveldb", "images", "new"),
+        ("convert_imageset", "-resize_width=-1", "images/", "list", "new"),
+        ("convert_imageset", "-encode_type=bogus", "images/", "list", "new"),
+        ("convert_imageset", "-backend=bogus", "images/", "list", "new"),
+        ("convert_imageset", "images/", "long", "new"),
         ("parse_log", "no log", "new"),
         ("parse_log", "list", "new"),
+        ("parse_log", "list", "new", "-delimiter=ab"),
     ],
     ids=" ".join,
 )
 def test_a_mistake_is_told_without_a_traceback(images: Path, run: tuple[str, ...]) -> None:
-    done = ours(images, *run)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "rror" in done.stderr.splitlines()[-1].lower()
+    deep = "/".join(["sub", ".."] * 150)
+    (images / "long").write_text(f"{deep}/a.png 0\n")
+    assert_mistake(program(images, *run), "")
     assert not (images / "new").exists()
 
 
@@ -124,7 +153,7 @@ I1124 03:00:03.500000  1234 sgd_solver.cpp:112] Iteration 2, lr = 0.05
 
 def test_a_log_becomes_two_tables(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(LOG)
-    assert ours(tmp_path, "parse_log", "a.log", "out").returncode == 0
+    assert program(tmp_path, "parse_log", "a.log", "out").returncode == 0
     with (tmp_path / "out/a.log.train").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [list(row.values()) for row in rows] == [
@@ -133,4 +162,39 @@ def test_a_log_becomes_two_tables(tmp_path: Path) -> None:
     ]
     assert list(rows[0]) == ["NumIters", "Seconds", "LearningRate", "loss"]
     test = read_log(LOG.splitlines())["Test"]
-    assert (test[0]["acc"], test[0]["Seconds"]) == (0.25, 1.5)
+    assert (test[0]["acc"], test[0]["Seconds"], test[0]["LearningRate"]) == (0.25, 1.5, 0.1)
+
+
+def test_seconds_go_on_over_new_year() -> None:
+    late = LOG.replace("I1124", "I1231").splitlines()
+    late[-3:] = [line.replace("I1231 03", "I0101 01") for line in late[-3:]]
+    assert read_log(late)["Train"][2]["Seconds"] == 22 * 3600 + 3.25
+
+
+@pytest.mark.oracle
+def test_the_log_of_bvlcs_training_becomes_the_tables_of_ours(bvlc: Build, tmp_path: Path) -> None:
+    """Both builds' tables of the same training, by the program on both interpreters."""
+    run = ("train", "-solver", "solver.prototxt")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    train = [sys.executable, "-m", "caffe", *run]
+    mine = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=True)
+    (tmp_path / "a.log").write_text(mine.stderr)
+    assert program(tmp_path, "parse_log", "a.log", "out").returncode == 0
+    with bvlc.workplace(FILES) as place:
+        theirs = place.run(["caffe", *run], environment={"GLOG_minloglevel": "0"})
+        place.put("a.log", theirs.stderr)
+        place.module("caffetools.programs", "parse_log", "a.log", "out")
+        for kind in ("train", "test"):
+            one, other = (table(path / f"out/a.log.{kind}") for path in (tmp_path, place.path))
+            assert len(one) == 3
+            assert list(one[0]) == list(other[0])
+            for row, wanted in zip(one, other, strict=True):
+                for column in set(row) - {"Seconds"}:
+                    assert float(row[column]) == pytest.approx(float(wanted[column]), rel=1e-4)
+                assert float(wanted["Seconds"]) >= 0
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return list(csv.DictReader(stream))

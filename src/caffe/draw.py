@@ -183,7 +183,7 @@ def draw_net(
         ext: what kind of file: "png", "svg", "pdf" ... or "raw", Graphviz's own text.
 
     Raises:
-        CaffeError: pydot or Graphviz is not installed.
+        CaffeError: pydot or Graphviz is not installed, or cannot draw such a file.
     """
     graph = get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm)
     try:
@@ -192,6 +192,8 @@ def draw_net(
         raise CaffeError(
             "drawing nets needs Graphviz's program dot; on Debian, `apt-get install graphviz`"
         ) from None
+    except AssertionError as error:  # pydot's, for whatever dot says
+        raise CaffeError(f"Graphviz cannot draw this as '{ext}': {error}") from None
 
 
 def draw_net_to_file(

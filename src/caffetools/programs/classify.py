@@ -64,11 +64,7 @@ def classify(options: argparse.Namespace) -> None:
     net = _classifier(options)
     LOG.info("Classifying %d inputs.", len(names))
     start = time.monotonic()
-    parts = [
-        net.predict(part, not options.center_only).astype(np.float32)
-        for part in _parts(images, len(names))
-    ]
-    scores = np.concatenate(parts)
+    scores = _scores(net, _parts(images, len(names)), options)
     LOG.info("Done in %.2f s.", time.monotonic() - start)
     if labels is not None and len(labels) != scores.shape[1]:
         raise ToolError(
@@ -101,6 +97,16 @@ def _classifier(options: argparse.Namespace) -> caffe.Classifier:
         )
     except ValueError as error:  # such as a mean of other channels than the net's
         raise ToolError(f"{options.model_def}: {error}") from error
+
+
+def _scores(
+    net: caffe.Classifier, parts: Iterator[list[np.ndarray]], options: argparse.Namespace
+) -> np.ndarray:
+    try:
+        made = [net.predict(part, not options.center_only) for part in parts]
+    except ValueError as error:  # such as images smaller than the crops
+        raise ToolError(f"{options.input_file}: {error}") from error
+    return np.concatenate(made).astype(np.float32)
 
 
 def _numbers(flag: str, text: str) -> list[int]:

@@ -51,8 +51,8 @@ def draw(options: argparse.Namespace) -> None:
         picture = module.draw_net(
             net, options.rankdir, kind, _PHASES[options.phase], options.display_lrm
         )
-    except OSError as error:  # what BVLC's module lets through where there is no Graphviz
-        raise ToolError(f"Graphviz's program dot cannot be run: {error}") from error
+    except (OSError, AssertionError) as error:  # BVLC's module lets through what pydot raises
+        raise ToolError(f"Graphviz cannot draw {options.picture}: {error}") from error
     with whole_file(options.picture) as partial:
         partial.write_bytes(picture)
 
