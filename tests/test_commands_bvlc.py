@@ -262,11 +262,42 @@ def test_a_signal_takes_a_snapshot_or_stops(
     assert len(list(here.glob("s_iter_*.solverstate"))) == 1
 
 
-def until(text: str, stream) -> None:
+TESTING = (
+    FILES["long.prototxt"]
+    .replace("test_iter: 2", "test_iter: 1000000000")
+    .replace("snapshot: 3", "")
+)
+
+
+def lines_after_signals(command: list[str]) -> tuple[list[str], int]:
+    """What a training says from its first test on, sent SIGHUP and SIGINT while it tests."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as run:
+        assert run.stderr is not None
+        until("Iteration 0, Testing net", run.stderr)
+        run.send_signal(signal.SIGHUP)
+        snapshot = until("Snapshotting solver state", run.stderr)
+        run.send_signal(signal.SIGINT)
+        said = [snapshot, *run.stderr]
+        return [LINE.fullmatch(line.rstrip()).group(2, 3) for line in said], run.wait(60)
+
+
+@pytest.mark.oracle
+def test_signals_reach_a_training_while_it_tests(bvlc: Build, here: Path) -> None:
+    train = ("train", "-solver", "long.prototxt")
+    (here / "long.prototxt").write_text(TESTING)
+    mine = lines_after_signals(command("caffe", *train))
+    with bvlc.workplace({**FILES, "long.prototxt": TESTING}) as place:
+        enter = ["chroot", str(bvlc.root), "/usr/bin/env", "-C", place.inside, "caffe", *train]
+        theirs = lines_after_signals(enter)
+    assert ("solver.cpp:396", "Test interrupted.") in mine[0]
+    assert mine == theirs
+
+
+def until(text: str, stream) -> str:
     for line in stream:
         if text in line:
-            return
-    pytest.fail(f"the log ended without {text!r}")
+            return line
+    return pytest.fail(f"the log ended without {text!r}")
 
 
 def test_variables_steer_the_log(here: Path) -> None:

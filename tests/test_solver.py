@@ -16,6 +16,7 @@ from caffe.proto import caffe_pb2
 from recaffe.context import context
 from recaffe.errors import CaffeError, SolverError
 from recaffe.net import Net
+from recaffe.solver import Action
 from recaffe.solver.sgd import SGDSolver
 
 
@@ -336,3 +337,34 @@ def test_iter_size_keeps_the_last_of_its_passes():
     assert not other.net.blobs["ip"].data.any()
     for ours, expected in zip(values(other), values(one), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+TESTED = """
+max_iter: 5 test_iter: 3 test_iter: 3 test_interval: 2 test_state { } test_state { stage: "b" }
+snapshot_prefix: "s"
+"""
+
+
+def test_an_action_reaches_a_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asked before each of a test's iterations: a snapshot at once, a stop for good."""
+    monkeypatch.chdir(tmp_path)
+    solver = make(TESTED)
+    answers = [Action.SNAPSHOT, Action.NONE, Action.STOP]
+    solver.action = lambda: answers.pop(0) if answers else Action.NONE
+    caplog.set_level(logging.INFO)
+    solver.solve()
+    assert solver.iteration == 0
+    for found, start in zip(values(solver), START, strict=True):
+        np.testing.assert_array_equal(found, start)
+    events = [re.sub(".*(Testing|solver state|interrupted|stopped early).*", r"\1", message)
+              for message in caplog.messages]  # fmt: skip
+    after = events[events.index("Testing") :]
+    assert [event for event in after if " to " not in event] == [
+        "Testing", "solver state", "interrupted", "solver state", "stopped early",
+    ]  # fmt: skip
+    # Whoever goes on trains and tests both nets.
+    assert len(solver.test_all()) == 2
+    solver.solve()
+    assert solver.iteration == 5

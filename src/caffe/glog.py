@@ -49,6 +49,7 @@ PLACES: dict[str, tuple[str, int]] = {
     "Iteration %d (%g iter/s, %gs/%d iters), loss = %g": ("solver.cpp", 239),
     "    %s net output #%d: %s = %g%s": ("solver.cpp", 414),
     "Iteration %d, Testing net (#%d)": ("solver.cpp", 347),
+    "Test interrupted.": ("solver.cpp", 396),
     "Test loss: %g": ("solver.cpp", 401),
     "Snapshotting to %s file %s": ("solver.cpp", 464),
     "Snapshotting solver state to %s file %s": ("sgd_solver.cpp", 284),

@@ -52,8 +52,9 @@ class Solver(ABC):
         slots: what the history holds of every parameter, in the order of Caffe's states.
         net, test_nets: the nets; a test net shares the first one's parameters once it is tested.
         iteration: how many updates were made.
-        action: where it is set, asked after every iteration what to do: go on, take a snapshot,
-            or stop, which makes :meth:`solve` take one as at the end.
+        action: where it is set, asked after every iteration of the training and before every one
+            of a test what to do: go on, take a snapshot, or stop, which makes :meth:`solve` take
+            one as at the end.
 
     Raises:
         SolverError: settings that do not fit together.
@@ -131,6 +132,8 @@ class Solver(ABC):
         for left in reversed(range(iterations)):
             if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
                 self.test_all()
+                if self._stopped:
+                    break
             self._debug = self._is_due(param.display) and param.debug_info
             self.net.clear_param_diffs()
             for on_start, _ in self._callbacks:
@@ -145,12 +148,12 @@ class Solver(ABC):
             self._obey()
             if self._is_due(param.snapshot) or self._is_snapshot_wanted:
                 self.snapshot()
-                self._is_snapshot_wanted = False
             if self._stopped:
                 break
 
     def _obey(self) -> None:
         """Ask :attr:`action` what to do, until it asks for nothing more."""
+        self._is_snapshot_wanted = False
         while self.action and (wanted := self.action()) is not Action.NONE:
             if wanted is Action.STOP:
                 self._stopped = True
@@ -206,16 +209,33 @@ class Solver(ABC):
         )
 
     def test_all(self) -> list[dict[str, np.ndarray]]:
-        """Test every test net; return and log each output's mean over its ``test_iter``."""
-        return [self._test(index) for index in range(len(self.test_nets))]
+        """Test every test net; return and log each output's mean over its ``test_iter``.
 
-    def _test(self, index: int) -> dict[str, np.ndarray]:
+        Where :attr:`action` asks to stop meanwhile, the nets that were tested whole count.
+        """
+        self._stopped = False
+        scores = []
+        for index in range(len(self.test_nets)):
+            score = self._test(index)
+            if score is None:
+                break
+            scores.append(score)
+        return scores
+
+    def _test(self, index: int) -> dict[str, np.ndarray] | None:
+        """One net's scores; ``None`` if it was interrupted."""
         net, iterations = self.test_nets[index], self.param.test_iter[index]
         logger.info("Iteration %d, Testing net (#%d)", self.iteration, index)
         share_weights(net, self.net)
         sums: dict[str, np.ndarray] = {}
         loss = 0.0
         for _ in range(iterations):
+            self._obey()
+            if self._is_snapshot_wanted:
+                self.snapshot()
+            if self._stopped:
+                logger.info("Test interrupted.")
+                return None
             report.forward(net, record=False, debug=self.param.debug_info)
             loss += net.loss() if self.param.test_compute_loss else 0.0
             for name in net.outputs:
