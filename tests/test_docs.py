@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,29 @@ def test_python_runs_on_the_default_results(document, text):
     if not (ROOT / "results" / "digits" / "report.html").exists():
         pytest.skip("the examples are about the results of `make run`")
     subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True, capture_output=True)
+
+
+TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", TOOLS, ids=lambda path: path.stem)
+def test_tools_run_as_their_pages_say(document, tmp_path):
+    """All of a page's commands, one after the other, beside the default results."""
+    if not (ROOT / "results" / "digits" / "report.html").exists():
+        pytest.skip("the examples are about the results of `make run`")
+    if "draw_net" in str(document):
+        pytest.importorskip("pydot")
+        if shutil.which("dot") is None:
+            pytest.skip("Graphviz is not installed")
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    script = "set -euo pipefail\n" + "\n".join(blocks(document, "sh"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

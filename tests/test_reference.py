@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,21 @@ GENERATE = load()
 def test_pages_are_what_would_be_written(name):
     written = (FOLDER / name).read_text(encoding="utf-8")
     assert written == GENERATE.PAGES[name](), "run python docs/reference/generate.py"
+
+
+TOOLS = sorted(GENERATE.TOOLS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", TOOLS, ids=lambda page: page.stem)
+def test_pages_of_tools_say_what_they_take_today(page):
+    written = page.read_text(encoding="utf-8")
+    assert written == GENERATE.tool_page(written), "run python docs/reference/generate.py"
+
+
+def test_every_installed_tool_has_a_page():
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    pages = "".join(page.read_text(encoding="utf-8") for page in TOOLS)
+    assert set(re.findall(r"<!-- takes: (\w+) -->\n\|", pages)) == set(scripts)
 
 
 def test_every_layer_has_its_settings_with_defaults():

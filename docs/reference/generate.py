@@ -1,11 +1,13 @@
-"""Write the reference of layers and messages from the registry and the schema.
+"""Write the reference of layers, messages and tools from the registry, the schema, the parsers.
 
-``python docs/reference/generate.py`` writes ``layers.md`` and ``messages.md`` beside it; a
-test holds both against what it would write.
+``python docs/reference/generate.py`` writes ``layers.md`` and ``messages.md`` beside it, and in
+the pages of ``docs/tools`` what each tool takes; a test holds all against what it would write.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import inspect
 import re
 import sys
@@ -13,11 +15,13 @@ from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from caffe.commands import caffe, upgrade
 from recaffe.layers import Layer, layer_class, layer_types
 from recaffe.proto import schema
 from recaffe.proto.schema import LayerParameter
 
 HERE = Path(__file__).resolve().parent
+TOOLS = HERE.parent / "tools"
 _TYPES = {
     FieldDescriptor.TYPE_FLOAT: "float",
     FieldDescriptor.TYPE_DOUBLE: "double",
@@ -124,12 +128,54 @@ def _default(field: FieldDescriptor) -> str:
     return f"`{field.default_value}`" if field.default_value == "" else str(field.default_value)
 
 
+# -- tools ---------------------------------------------------------------------------------
+
+# What a tool takes stands between these two, the rest of its page is written by hand.
+_TAKES = re.compile(r"(<!-- takes: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def tool_page(text: str) -> str:
+    """A page of ``docs/tools`` with the tables of what its tools take as they are today."""
+    return _TAKES.sub(lambda found: found[1] + _takes(_parser(found[2])) + found[3], text)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    if name == "caffe":
+        return caffe.parser()
+    if name in upgrade.PROGRAMS:
+        return upgrade.parser(name)
+    return importlib.import_module(f"caffetools.programs.{name}").parser()
+
+
+def _takes(parser: argparse.ArgumentParser) -> str:
+    rows = ["| argument | what it is | default |", "|---|---|---|"]
+    # Those without a name stand first, as they do in a call.
+    rows += map(_argument, sorted(parser._actions, key=lambda action: bool(action.option_strings)))
+    return "\n".join(rows) + "\n"
+
+
+def _argument(action: argparse.Action) -> str:
+    flag = next(iter(action.option_strings), "")
+    name = flag or str(action.metavar or action.dest).upper()
+    if action.nargs == "?" and not flag:
+        name = f"[{name}]"
+    text = re.sub(r" \(default: [^)]*\)$", "", action.help or "")
+    if action.choices is not None:
+        text += f" ({', '.join(action.choices)})"
+    if action.required and flag:
+        text += "; must be given"
+    default = "" if action.default in (None, "", False, argparse.SUPPRESS) else action.default
+    return f"| `{name}` | {text} | {default} |"
+
+
 PAGES = {"layers.md": layers_page, "messages.md": messages_page}
 
 
 def main() -> int:
     for name, page in PAGES.items():
         (HERE / name).write_text(page(), encoding="utf-8")
+    for path in sorted(TOOLS.glob("*.md")):
+        path.write_text(tool_page(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

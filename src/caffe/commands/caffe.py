@@ -38,10 +38,11 @@ commands:
 
 def main() -> NoReturn:
     """The program ``caffe``."""
-    program.main(_parser(), _run)
+    program.main(parser(), _run)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """What the program takes."""
     parser = Parser("caffe", USAGE)
     parser.add_argument("command", nargs="?", help="train, test, time or device_query")
     flag = parser.flag

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from google.protobuf.message import DecodeError
 
@@ -22,26 +22,48 @@ from recaffe.proto.text import read_message, write_message
 from recaffe.proto.upgrade import upgrade_net, upgrade_solver
 
 
+class Upgrade(NamedTuple):
+    """The message a program reads, what brings it to today's form, and the form of its files."""
+
+    kind: Any
+    upgrade: Callable[..., Any]
+    form: str
+
+
+PROGRAMS = {
+    "upgrade_net_proto_text": Upgrade(NetParameter, upgrade_net, "text"),
+    "upgrade_net_proto_binary": Upgrade(NetParameter, upgrade_net, "binary"),
+    "upgrade_solver_proto_text": Upgrade(SolverParameter, upgrade_solver, "text"),
+}
+
+
 def net_text() -> NoReturn:
     """The program ``upgrade_net_proto_text``."""
-    _main("upgrade_net_proto_text", NetParameter, upgrade_net, "text")
+    _main("upgrade_net_proto_text")
 
 
 def net_binary() -> NoReturn:
     """The program ``upgrade_net_proto_binary``."""
-    _main("upgrade_net_proto_binary", NetParameter, upgrade_net, "binary")
+    _main("upgrade_net_proto_binary")
 
 
 def solver_text() -> NoReturn:
     """The program ``upgrade_solver_proto_text``."""
-    _main("upgrade_solver_proto_text", SolverParameter, upgrade_solver, "text")
+    _main("upgrade_solver_proto_text")
 
 
-def _main(name: str, kind: Any, upgrade: Callable[..., Any], form: str) -> NoReturn:
-    what = kind.DESCRIPTOR.name
-    parser = Parser(name, f"Brings a {what} in an older form to today's.")
+def parser(name: str) -> Parser:
+    """What the program ``name`` takes."""
+    kind, _, form = PROGRAMS[name]
+    parser = Parser(name, f"Brings a {kind.DESCRIPTOR.name} in an older form to today's.")
     parser.add_argument("input", help=f"the {form} file to read")
     parser.add_argument("output", help=f"the {form} file to write")
+    return parser
+
+
+def _main(name: str) -> NoReturn:
+    kind, upgrade, form = PROGRAMS[name]
+    what = kind.DESCRIPTOR.name
 
     def run(options: argparse.Namespace) -> int:
         try:
@@ -64,7 +86,7 @@ def _main(name: str, kind: Any, upgrade: Callable[..., Any], form: str) -> NoRet
         info(place, "Wrote upgraded %s %s proto to %s", what, form, options.output)
         return 0
 
-    program.main(parser, run)
+    program.main(parser(name), run)
 
 
 def _read(path: str, kind: Any, form: str) -> Any:

@@ -1,9 +1,9 @@
 """``classify``: the classes of an image, of a folder of images, or of an array of them.
 
 The scores go to an ``.npy`` file, ``(images, classes)`` in float32; with names for the classes,
-each image's best ones are printed as well. Images are float RGB in [0, 1], as
-``caffe.io.load_image`` gives them; ``raw_scale``, ``mean_file`` and ``channel_swap`` tell what the
-net is to get.
+each image's best ones are printed as well. Images are float RGB in [0, 1], or gray for a net of
+one channel, as ``caffe.io.load_image`` gives them; ``raw_scale``, ``mean_file`` and
+``channel_swap`` tell what the net is to get.
 
 Source: ``python/classify.py``, whose flags these are. What differs: there the model and the mean
 are by default files of the source tree's; here the model must be named and no mean is subtracted
@@ -59,9 +59,9 @@ def main() -> None:
 
 def classify(options: argparse.Namespace) -> None:
     """Write the scores."""
-    names, images = _images(options)
     labels = _labels(options.labels_file)
     net = _classifier(options)
+    names, images = _images(options, gray=net.blobs[net.inputs[0]].data.shape[1] == 1)
     LOG.info("Classifying %d inputs.", len(names))
     start = time.monotonic()
     scores = _scores(net, _parts(images, len(names)), options)
@@ -138,7 +138,7 @@ def _array(path: Path) -> np.ndarray:
         raise ToolError(f"{path}: expected an array as numpy.save writes it ({error})") from error
 
 
-def _images(options: argparse.Namespace) -> tuple[list[str], Iterator[np.ndarray]]:
+def _images(options: argparse.Namespace, gray: bool) -> tuple[list[str], Iterator[np.ndarray]]:
     """The images' names and, one by one, the images, ``(height, width, channels)``."""
     source = options.input_file
     LOG.info("Loading %s: %s", "folder" if source.is_dir() else "file", source)
@@ -155,12 +155,12 @@ def _images(options: argparse.Namespace) -> tuple[list[str], Iterator[np.ndarray
     if not files:
         raise ToolError(f"{source}: no images *.{options.ext} in it; -ext names another ending")
     require_file(files[0], "image")
-    return [str(file) for file in files], map(_image, files)
+    return [str(file) for file in files], (_image(file, gray) for file in files)
 
 
-def _image(path: Path) -> np.ndarray:
+def _image(path: Path, gray: bool) -> np.ndarray:
     try:
-        return np.asarray(caffe.io.load_image(str(path)))
+        return np.asarray(caffe.io.load_image(str(path), color=not gray))
     except (OSError, ValueError) as error:
         raise ToolError(f"{path}: not an image that can be read: {error}") from error
 
