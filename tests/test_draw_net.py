@@ -22,6 +22,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top:
 layer { name: "prob" type: "Softmax" bottom: "conv" top: "prob" include { phase: TEST } }
 """
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+slow = pytest.mark.slow  # where .ci/run has installed Graphviz
 
 
 @pytest.fixture
