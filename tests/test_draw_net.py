@@ -36,6 +36,7 @@ def words(svg: str) -> list[str]:
     return re.findall(r"<text [^>]*>([^<]+)</text>", svg)
 
 
+@slow
 @needs_dot
 def test_a_picture_shows_every_layer(here: Path) -> None:
     pytest.importorskip("pydot")
@@ -49,6 +50,7 @@ def test_a_picture_shows_every_layer(here: Path) -> None:
     assert {"data", "label", "loss", "prob", "relu (ReLU)", "4", "Batch 7"} <= set(shown)
 
 
+@slow
 @needs_dot
 def test_a_phase_leaves_out_the_layers_of_the_other(here: Path) -> None:
     pytest.importorskip("pydot")
@@ -59,6 +61,7 @@ def test_a_phase_leaves_out_the_layers_of_the_other(here: Path) -> None:
 
 
 @pytest.mark.oracle
+@slow
 @needs_dot
 @pytest.mark.parametrize("flags", [(), ("--phase=TRAIN",), ("--rankdir", "BT", "-display_lrm")])
 def test_bvlcs_build_draws_the_same(bvlc: Build, here: Path, flags: tuple[str, ...]) -> None:
@@ -87,6 +90,7 @@ def test_mistakes(here: Path, run: tuple[str, ...], told: str) -> None:
     assert not (here / "a.png").exists()
 
 
+@slow
 @needs_dot
 def test_a_kind_that_graphviz_does_not_know(here: Path) -> None:
     pytest.importorskip("pydot")
