@@ -92,7 +92,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "net": NET,
     "Classifier": NET,
     "Detector": NET,
-    "params": {"add_blob": "for Python layers, whose blobs have it; other layers make their own"},
     "top": {"_to_proto": INNER},
     "function": dict.fromkeys(("_get_name", "_get_top_name", "_to_proto"), INNER),
     "transformer": {"_Transformer__check_input": INNER},

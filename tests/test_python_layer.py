@@ -14,9 +14,9 @@ from google.protobuf import text_format
 
 import caffe
 from caffe.proto import caffe_pb2
-from recaffe.errors import LayerError
-from recaffe.layers.python import UserLayer
+from recaffe.errors import LayerError, NoSuchMethodError
 from recaffe.net import Net
+from recaffe.user import UserLayer
 
 MODULE = '''
 import caffe
@@ -210,22 +210,19 @@ def test_the_face_gives_the_class() -> None:
 
 def test_a_program_reaches_its_own_object_through_the_layer() -> None:
     made = net(NET)
-    made.layers[0].set_targets(np.array([7.0, 8.0, 9.0]))
+    user = made.layers[0].user
+    user.set_targets(np.array([7.0, 8.0, 9.0]))
     run(made)
     np.testing.assert_array_equal(made.blobs["target"].data[:, 1], [14, 16, 18])
-    assert made.layers[0].round == 1
-    made.layers[0].round = 10
-    made.layers[0].fresh = "new"
+    assert user.round == 1
+    user.round = 10
     run(made)
-    assert made.layers[0].user.round == 11
-    assert made.layers[0].user.fresh == "new"
-    with pytest.raises(AttributeError, match="nothing_such"):
-        _ = made.layers[0].nothing_such
+    assert user.round == 11
 
 
 def test_reshape_comes_before_each_forward() -> None:
     made = net(blob("b", 3, 4) + one("Shift", 'bottom: "b"', "param_str: \"{'start': 1}\""))
-    layer = made.layers[1]
+    layer = made.layers[1].user
     assert layer.reshapes == 1
     for count in (2, 3):
         run(made)
@@ -242,7 +239,7 @@ def test_parameters_are_shared_by_name() -> None:
     shared = text.replace("python_param", 'param { name: "v" } python_param')
     made = net(blob("b", 3, 4) + shared)
     it, other = (made.layers[index] for index in (-2, -1))
-    assert it.user.blobs[0] is other.user.blobs[0]
+    assert np.shares_memory(it.user.blobs[0].data, other.user.blobs[0].data)
     assert len(made.learnable) == 1
 
 
@@ -256,7 +253,7 @@ def test_a_source_in_python_goes_with_a_whole_step() -> None:
         for ours, theirs in zip(whole.learnable, layers.learnable, strict=True):
             np.testing.assert_array_equal(ours.diff, theirs.diff)
             assert ours.diff.any()
-    assert whole.layers[0].round == 2
+    assert whole.layers[0].user.round == 2
 
 
 # -- mistakes -----------------------------------------------------------------------------
@@ -285,7 +282,8 @@ def test_exceptions_of_setup_and_reshape_keep_their_kind_too() -> None:
 def test_a_method_that_lacks_is_asked_for() -> None:
     made = net(one("Bare"))
     assert made.blobs["top"].shape == (2,)
-    with pytest.raises(NotImplementedError, match=r"needs a method forward\(self, bottom, top\)"):
+    needs = r"'it' \(Python\): Bare needs a method forward\(self, bottom, top\)"
+    with pytest.raises(NoSuchMethodError, match=needs):
         run(made)
 
 

@@ -11,7 +11,7 @@ from bvlc import Build
 import caffe
 from caffe.proto import caffe_pb2
 from recaffe.errors import CaffeError, SolverError
-from recaffe.net import Net, save_weights
+from recaffe.net import Net
 from recaffe.solver import make_solver
 from recaffe.solver.snapshots import with_snapshot_prefix
 
@@ -143,7 +143,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     for name in ("start.caffemodel", "start.caffemodel.h5"):
-        save_weights(net, tmp_path / name)
+        net.save(tmp_path / name)
     return tmp_path
 
 
@@ -248,7 +248,7 @@ def test_names_that_hdf5_cannot_hold_are_told_before_training(here):
 def test_weights_go_into_test_nets_as_well(here):
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     net.params["ip"][0].data[...] = 7
-    save_weights(net, "seven.caffemodel")
+    net.save("seven.caffemodel")
     solver = make_solver(
         solver_param(net="net.prototxt", lr_policy="fixed", test_iter=[1], test_interval=1,
                      weights=["start.caffemodel , seven.caffemodel"]),

@@ -232,13 +232,13 @@ def solver_of(folder: Path, name: str, kind: str, monkeypatch):
 )
 def test_a_state_of_another_type_is_told(here, monkeypatch, kind, written, read_by):
     solver = solver_of(here[0], read_by, kind, monkeypatch)
-    before = [blob.data.copy() for blob in solver.net.learnable]
+    before = [blob.data.copy() for blob in solver.net.params["ip"]]
     with pytest.raises(
         SolverError, match=f"solver of type '{written}', but this one is '{read_by}'"
     ):
         solver.restore(snapshot_names(written, kind)[1])
-    assert solver.iteration == 0
-    for blob, values in zip(solver.net.learnable, before, strict=True):
+    assert solver.iter == 0
+    for blob, values in zip(solver.net.params["ip"], before, strict=True):
         np.testing.assert_array_equal(blob.data, values)
 
 
@@ -246,7 +246,7 @@ def test_a_state_of_another_type_is_told(here, monkeypatch, kind, written, read_
 def test_momentum_is_momentum_with_nesterov_too(here, monkeypatch, kind):
     solver = solver_of(here[0], "Nesterov", kind, monkeypatch)
     solver.restore(snapshot_names("SGD", kind)[1])
-    assert solver.iteration == BREAK
+    assert solver.iter == BREAK
 
 
 def rewritten(path: Path, **changes) -> Path:
@@ -283,7 +283,7 @@ def test_shapes_of_an_hdf5_history_are_those_of_the_net(here, monkeypatch):
     state.history[0].shape.dim[:] = [1, 1, 3, 3]
     (here[0] / "flat.solverstate").write_bytes(state.SerializeToString())
     solver.restore(here[0] / "flat.solverstate")
-    assert solver.iteration == BREAK
+    assert solver.iter == BREAK
 
 
 def test_weights_of_the_other_format_are_found(here, monkeypatch):
@@ -303,4 +303,4 @@ def test_absent_states_and_weights_are_told(here, monkeypatch):
     path = rewritten(here[0] / snapshot_names("SGD", "BINARYPROTO")[1], learned_net="absent.h5")
     with pytest.raises(CaffeError, match=r"absent\.h5: no such file"):
         solver.restore(path)
-    assert solver.iteration == 0
+    assert solver.iter == 0

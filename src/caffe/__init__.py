@@ -1,6 +1,6 @@
 """pycaffe: the names that Caffe users know, over the runtime of :mod:`recaffe`."""
 
-from caffe import glog, io
+from caffe import glog, io, pycaffe
 from caffe.classifier import Classifier
 from caffe.detector import Detector
 from caffe.glog import init_log, log
@@ -31,10 +31,10 @@ from caffe.solvers import (
     get_solver,
 )
 from caffe.timer import Timer
-from recaffe.blob import Blob
 from recaffe.errors import CaffeError
-from recaffe.layers.python import UserLayer as Layer
 from recaffe.proto.schema import TEST, TRAIN
+from recaffe.user import UserBlob as Blob
+from recaffe.user import UserLayer as Layer
 
 # What scripts that ask mean is the release whose names and numbers these are.
 __version__ = "1.0.0"
@@ -64,6 +64,7 @@ __all__ = [
     "layers",
     "log",
     "params",
+    "pycaffe",
     "set_compiled",
     "set_device",
     "set_mode_cpu",

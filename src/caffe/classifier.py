@@ -43,11 +43,12 @@ class ImageNet(Net):
         if channel_swap is not None:
             self.transformer.set_channel_swap(name, channel_swap)
 
-    def run_images(self, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-        """The first output for images of any number and size; not one of pycaffe's names."""
-        name = self.inputs[0]
-        inputs = np.stack([self.transformer.preprocess(name, image) for image in images])
-        return self.forward_all(**{name: inputs})[self.outputs[0]]
+
+def run_images(net: ImageNet, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """The net's first output for images of any number and size."""
+    name = net.inputs[0]
+    inputs = np.stack([net.transformer.preprocess(name, image) for image in images])
+    return net.forward_all(**{name: inputs})[net.outputs[0]]
 
 
 class Classifier(ImageNet):
@@ -96,7 +97,7 @@ class Classifier(ImageNet):
         else:
             top, left = (np.array(self.image_dims) - self.crop_dims) // 2
             images = images[:, top : top + height, left : left + width]
-        predictions = self.run_images(images)
+        predictions = run_images(self, images)
         if oversample:
             return predictions.reshape(len(inputs), 10, -1).mean(1)
         return predictions

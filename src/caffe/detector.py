@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe import io
-from caffe.classifier import ImageNet
+from caffe.classifier import ImageNet, run_images
 from recaffe.errors import DataError
 
 # Where an image lies, and windows in it: top, left, bottom and right.
@@ -100,7 +100,7 @@ class Detector(ImageNet):
             for window in windows:
                 crops.append(self.crop(image, window))
                 detections.append({"window": window, "filename": filename})
-        predictions = self.run_images(crops) if crops else ()
+        predictions = run_images(self, crops) if crops else ()
         for detection, prediction in zip(detections, predictions, strict=True):
             detection["prediction"] = prediction
         return detections

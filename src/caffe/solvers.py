@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from caffe.net import Net
+from caffe.hooks import HookedNet
+from caffe.net import FileName, Net, shown
 from recaffe.errors import SolverError
 from recaffe.proto.text import read_solver
-from recaffe.solver import Solver, adadelta, adagrad, adam, nesterov, rmsprop, sgd
+from recaffe.solver import Solver as RuntimeSolver
+from recaffe.solver import adadelta, adagrad, adam, nesterov, rmsprop, sgd
 from recaffe.solver.snapshots import with_snapshot_prefix
 
 
-class _PySolver(Solver):
-    """What pycaffe adds to a solver of the runtime: it comes from a solver prototxt."""
+class Solver:
+    """Trains a net as a solver prototxt says; each class has its rule, whatever the file's is.
 
-    net: Net
-    test_nets: list[Net]  # type: ignore[assignment]
+    It holds a solver of the runtime and has pycaffe's names alone, so that users may set what
+    they like on it; see docs/decisions/0010-faces-that-hold.md.
+    """
 
-    def __init__(self, solver_file: str | Path) -> None:
-        super().__init__(_read(solver_file), Net.from_param)
+    _rule: ClassVar[type[RuntimeSolver]]
 
-    def solve(self, resume_file: str | Path | None = None) -> None:
-        """Train up to ``max_iter``, going on from a solver state if one is given."""
-        if resume_file is not None:
-            self.restore(resume_file)
-        super().solve()
+    def __init__(self, solver_file: FileName) -> None:
+        name = os.fsdecode(solver_file)
+        param = with_snapshot_prefix(read_solver(name), name)
+        self._runtime = self._rule(param, HookedNet)
+        nets: Any = [self._runtime.net, *self._runtime.test_nets]  # which HookedNet made
+        self._nets = [shown(net) for net in nets]
 
-    def share_weights(self, net: Net) -> None:
-        """Let ``net`` use the parameters of the net that is trained."""
-        net.share_with(self.net)
+    @property
+    def net(self) -> Net:
+        """The net that is trained."""
+        return self._nets[0]
+
+    @property
+    def test_nets(self) -> list[Net]:
+        """The nets it is tested with."""
+        return self._nets[1:]
+
+    @property
+    def param(self) -> Any:
+        """The SolverParameter."""
+        return self._runtime.param
 
     @property
     def iter(self) -> int:
         """How many updates were made."""
-        return self.iteration
+        return self._runtime.iteration
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return self._runtime.learning_rate
+
+    def step(self, iterations: int) -> None:
+        """Make ``iterations`` updates, with the tests and snapshots that fall due."""
+        self._runtime.step(iterations)
 
     def step_unseen(self, iterations: int) -> None:
         """Like ``step``, for whoever looks at no blobs after it but parameters and outputs.
@@ -42,55 +67,100 @@ class _PySolver(Solver):
         Not one of pycaffe's names. It keeps less, and is what ``caffe.set_precision`` and
         ``caffe.set_compiled`` work on.
         """
-        self.step(iterations, keep_last=False)
+        self._runtime.step(iterations, keep_last=False)
 
-    @property
-    def lr(self) -> float:
-        """The rate of the next update."""
-        return self.learning_rate
+    def solve(self, resume_file: FileName | None = None) -> None:
+        """Train up to ``max_iter``, going on from a solver state if one is given."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        self._runtime.solve()
+
+    def apply_update(self) -> None:
+        """Update the parameters from their diffs, which then hold what was subtracted."""
+        self._runtime.apply_update()
+
+    def add_callback(
+        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+    ) -> None:
+        """Call functions in each iteration of :meth:`step`.
+
+        Args:
+            on_start: called before the forward pass, when the parameters' diffs are zero.
+            on_gradients_ready: called after the backward pass, before the update.
+        """
+        self._runtime.add_callback(on_start, on_gradients_ready)
+
+    def snapshot(self) -> tuple[Path, Path]:
+        """Write weights and state under ``snapshot_prefix``; return their paths."""
+        return self._runtime.snapshot()
+
+    def restore(self, state_file: FileName) -> None:
+        """Go on from a solver state, ours or BVLC's, and the weights that it names.
+
+        Raises:
+            CaffeError: not a whole solver state, or one that does not fit.
+        """
+        self._runtime.restore(os.fsdecode(state_file))
+
+    def share_weights(self, net: Net) -> None:
+        """Let ``net`` use the parameters of the net that is trained."""
+        net.share_with(self.net)
 
 
-class SGDSolver(_PySolver, sgd.SGDSolver):
+class SGDSolver(Solver):
     """Stochastic gradient descent with momentum."""
 
+    _rule: ClassVar[type[RuntimeSolver]] = sgd.SGDSolver
 
-class NesterovSolver(_PySolver, nesterov.NesterovSolver):
+
+# As in BVLC's build, each of the others is an SGDSolver as well.
+
+
+class NesterovSolver(SGDSolver):
     """Nesterov's accelerated gradient."""
 
+    _rule = nesterov.NesterovSolver
 
-class AdaGradSolver(_PySolver, adagrad.AdaGradSolver):
+
+class AdaGradSolver(SGDSolver):
     """AdaGrad."""
 
+    _rule = adagrad.AdaGradSolver
 
-class RMSPropSolver(_PySolver, rmsprop.RMSPropSolver):
+
+class RMSPropSolver(SGDSolver):
     """RMSProp."""
 
+    _rule = rmsprop.RMSPropSolver
 
-class AdaDeltaSolver(_PySolver, adadelta.AdaDeltaSolver):
+
+class AdaDeltaSolver(SGDSolver):
     """AdaDelta."""
 
+    _rule = adadelta.AdaDeltaSolver
 
-class AdamSolver(_PySolver, adam.AdamSolver):
+
+class AdamSolver(SGDSolver):
     """Adam."""
 
-
-_CLASSES: dict[str, type[_PySolver]] = {cls.type: cls for cls in _PySolver.__subclasses__()}
-
-
-def _read(solver_file: str | Path) -> Any:
-    return with_snapshot_prefix(read_solver(solver_file), solver_file)
+    _rule = adam.AdamSolver
 
 
-def get_solver(solver_file: str | Path) -> _PySolver:
+_EVERY: list[type[Solver]] = [SGDSolver, *SGDSolver.__subclasses__()]
+_CLASSES = {cls._rule.type: cls for cls in _EVERY}
+
+
+def get_solver(solver_file: FileName) -> Solver:
     """The solver that the prototxt describes: its class follows from ``type``.
 
     Raises:
         CaffeError: a type that is not known.
     """
-    solver_type = read_solver(solver_file).type
+    name = os.fsdecode(solver_file)
+    solver_type = read_solver(name).type
     if solver_type not in _CLASSES:
         raise SolverError(
-            f"{solver_file}: solver type '{solver_type}' is not known; "
+            f"{name}: solver type '{solver_type}' is not known; "
             f"known: {', '.join(sorted(_CLASSES))}"
         )
-    return _CLASSES[solver_type](solver_file)
+    return _CLASSES[solver_type](name)

@@ -10,15 +10,18 @@
     │   ├── NoSuchLayerError      a name that no layer of the net has
     │   ├── NoSuchBlobError       a name that no blob of the net has
     │   ├── LayerError       one layer's parameters or inputs
+    │   │   └── NoSuchMethodError     a method that a user's layer lacks
     │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
     ├── DataError            a data source: absent, empty, or with a bad record
-    └── DeviceError          the GPU asked for is not there
+    ├── DeviceError          the GPU asked for is not there
+    └── ArgumentError        arguments that a function of pycaffe does not take
 
 Every message names the place, what was expected, what was found and the likely fix.
 
 Where pycaffe raises an exception of Python's own, the error here is one of that type as well:
-RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes.
+RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes,
+AttributeError for methods, TypeError for arguments.
 """
 
 from __future__ import annotations
@@ -59,6 +62,10 @@ class LayerError(NetError):
     """A layer whose parameters or inputs do not fit together."""
 
 
+class NoSuchMethodError(LayerError, AttributeError):
+    """A method that the class of a user's layer does not have."""
+
+
 class ShapeMismatchError(NetError, ValueError):
     """Two shapes that had to be equal are not."""
 
@@ -73,3 +80,7 @@ class DataError(CaffeError):
 
 class DeviceError(CaffeError):
     """The device asked for is not there."""
+
+
+class ArgumentError(CaffeError, TypeError):
+    """Arguments that a function of pycaffe does not take."""

@@ -78,12 +78,6 @@ class Layer:
         """
         return list(bottom_shapes)
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Give the tops the shapes that follow from the bottoms'; for users, not for nets."""
-        shapes = self.top_shapes([blob.shape for blob in bottom])
-        for blob, shape in zip(top, shapes, strict=True):
-            blob.reshape(shape)
-
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         """The tops, computed from the bottoms and the parameters."""
         raise NotImplementedError

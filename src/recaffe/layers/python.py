@@ -1,4 +1,4 @@
-"""Python, and what a user's layer is derived from."""
+"""Python: a layer that a user's class computes."""
 
 from __future__ import annotations
 
@@ -7,57 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from recaffe.blob import Blob
+from recaffe.errors import NoSuchMethodError
 from recaffe.layers.base import BlobLayer, Shape, register
+from recaffe.user import UserBlob, UserLayer
 
-
-class UserBlobs(list[Blob]):
-    """The parameters of a user's layer."""
-
-    def add_blob(self, *shape: int) -> Blob:
-        """Append a parameter of that shape, of zeros."""
-        self.append(Blob(shape))
-        return self[-1]
-
-
-class UserLayer:
-    """What the class that a ``type: "Python"`` layer names is derived from: ``caffe.Layer``.
-
-    ``bottom`` and ``top`` are sequences of blobs, which have ``data``, ``diff``, ``shape`` and
-    ``reshape(...)``.
-
-    Attributes:
-        param_str: the text that the prototxt gives.
-        phase: TRAIN or TEST.
-        blobs: the layer's own parameters; ``self.blobs.add_blob(2, 3)`` in ``setup`` makes one.
-            A solver updates them by what ``backward`` leaves in their diffs.
-    """
-
-    type = "Python"
-
-    def __init__(self, param: Any) -> None:
-        self.blobs = UserBlobs()
-        self.param_str = ""
-        self.phase = 0
-
-    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the bottoms and read ``param_str``; called once."""
-
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Reshape the tops; called after ``setup`` and before each forward."""
-        raise NotImplementedError("a Python layer needs a method reshape(self, bottom, top)")
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Write the tops' data."""
-        raise NotImplementedError("a Python layer needs a method forward(self, bottom, top)")
-
-    def backward(
-        self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
-    ) -> None:
-        """Write the diffs of those bottoms that ``propagate_down`` marks, and of the blobs."""
-        raise NotImplementedError(
-            "a Python layer through which gradients go needs a method "
-            "backward(self, top, propagate_down, bottom)"
-        )
+_ARGUMENTS = {"backward": "top, propagate_down, bottom"}
 
 
 @register("Python")
@@ -65,10 +19,12 @@ class Python(BlobLayer):
     """A layer that a user's class computes, named by ``python_param``: module and layer.
 
     The class is derived from :class:`UserLayer`; the module is imported as by ``import``, so
-    its folder is in PYTHONPATH or beside the program. What is no attribute of this layer is
-    the user's object's: ``net.layers[0].my_setting``. An exception of the user's code goes on
+    its folder is in PYTHONPATH or beside the program. An exception of the user's code goes on
     as it is, with a note that names the layer. ``share_in_parallel`` is for the threads of
     several GPUs in one process, which are not there.
+
+    Attributes:
+        user: the user's object. What it calls its attributes is its own affair.
 
     Source: ``python_layer.hpp``.
     """
@@ -79,11 +35,13 @@ class Python(BlobLayer):
 
     def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
         super().attach(bottoms, tops)
-        parameter = self.param.python_param
-        user = self._call(self._user_class(), self.param)
-        user.param_str = parameter.param_str
-        user.phase = self.phase
-        self.user: UserLayer = user
+        self._bottoms = [UserBlob(blob) for blob in bottoms]
+        self._tops = [UserBlob(blob) for blob in tops]
+        self.user: UserLayer = self._call(self._user_class(), self.param)
+        self.user.param_str = self.param.python_param.param_str
+        self.user.phase = self.phase
+        # The same list, so that both see where a parameter is shared with another layer.
+        self.blobs = self.user._runtime_blobs
 
     def _user_class(self) -> type[UserLayer]:
         parameter = self.param.python_param
@@ -110,38 +68,30 @@ class Python(BlobLayer):
             )
         return found
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        # As in pycaffe the layer of a net is the user's object: isinstance says so.
-        user = self.__dict__.get("user")
-        return type(self if user is None else user)
-
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self._call(self.user.reshape, bottom, top)
-
-    def forward(self, bottom: Any, top: Any) -> Any:
-        """The user's ``forward(bottom, top)``, which a user calls; nets call forward_blobs."""
-        return self._call(self.user.forward, bottom, top)
-
-    def setup(self, bottom: Any, top: Any = None) -> None:
-        """The user's ``setup(bottom, top)``; a net gives the bottoms' shapes alone."""
-        if top is not None:
-            self._call(self.user.setup, bottom, top)
-            return
-        self._call(self.user.setup, self.bottom_blobs, self.top_blobs)
-        # The same list, so that both see where a parameter is shared with another layer.
-        self.blobs = self.user.blobs
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self._run("setup", self._bottoms, self._tops)
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
-        self._call(self.user.reshape, self.bottom_blobs, self.top_blobs)
+        self._run("reshape", self._bottoms, self._tops)
         return [blob.shape for blob in self.top_blobs]
 
     def forward_blobs(self) -> None:
-        self._call(self.user.reshape, self.bottom_blobs, self.top_blobs)
-        self._call(self.user.forward, self.bottom_blobs, self.top_blobs)
+        self._run("reshape", self._bottoms, self._tops)
+        self._run("forward", self._bottoms, self._tops)
 
     def backward_blobs(self, propagate_down: Sequence[bool]) -> None:
-        self._call(self.user.backward, self.top_blobs, list(propagate_down), self.bottom_blobs)
+        self._run("backward", self._tops, list(propagate_down), self._bottoms)
+
+    def _run(self, name: str, *arguments: Any) -> None:
+        # Looked up at each call: a user may have given the object another one.
+        method = getattr(self.user, name, None)
+        if method is None:
+            named = _ARGUMENTS.get(name, "bottom, top")
+            raise NoSuchMethodError(
+                f"layer '{self.name}' ({self.type}): {type(self.user).__name__} needs a method "
+                f"{name}(self, {named})"
+            )
+        self._call(method, *arguments)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -155,16 +105,3 @@ class Python(BlobLayer):
         error.add_note(
             f"in layer '{self.name}' ({self.type}): {parameter.module}.{parameter.layer}"
         )
-
-    def __getattr__(self, name: str) -> Any:
-        user = self.__dict__.get("user")
-        if user is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(user, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        user = self.__dict__.get("user")
-        if user is None or name in self.__dict__ or hasattr(type(self), name):
-            super().__setattr__(name, value)
-        else:
-            setattr(user, name, value)
