@@ -50,11 +50,22 @@ class AxisMismatchException(NetError):  # noqa: N818
     """Two maps of different axes that were to be made one."""
 
 
+class CropError(NetError, AssertionError):
+    """A blob that cannot be cropped to the places of another."""
+
+
+class LegacyParamsError(CropError, KeyError):
+    """A sliding window whose height and width are given apart."""
+
+    # KeyError shows its argument as repr does.
+    __str__ = NetError.__str__
+
+
 def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """The axis, stride, extent of the kernel and padding of a layer with a sliding window."""
     params = fn.params.get("convolution_param", fn.params)
     if found := [name for name in _LEGACY if name in fn.params]:
-        raise NetError(
+        raise LegacyParamsError(
             f"{fn.type_name}: coordinates follow from kernel_size, stride and pad, "
             f"not from {', '.join(found)}"
         )
@@ -151,12 +162,12 @@ def crop(top_from: Top, top_to: Top) -> Any:
     """A Crop of one blob to the places of another.
 
     Raises:
-        NetError: the other is scaled, or begins before it or between two of its places.
+        CropError: the other is scaled, or begins before it or between two of its places.
     """
     axis, scale, shift = coord_map_from_to(top_from, top_to)
     if np.any(np.not_equal(scale, 1)):
-        raise NetError(f"a Crop does not scale, and the scale is {scale}")
+        raise CropError(f"a Crop does not scale, and the scale is {scale}")
     if np.any(np.greater(shift, 0)) or np.any(np.round(shift) != shift):
-        raise NetError(f"a Crop begins at a place of its bottom, and the offset is {-shift}")
+        raise CropError(f"a Crop begins at a place of its bottom, and the offset is {-shift}")
     offset = [int(each) for each in np.atleast_1d(-np.asarray(shift))]
     return layers.Crop(top_from, top_to, crop_param={"axis": axis + 1, "offset": offset})

@@ -70,7 +70,14 @@ def array_to_datum(arr: np.ndarray, label: int | None = None) -> Any:
 
 
 def datum_to_array(datum: Any) -> np.ndarray:
-    """The array ``(channels, height, width)`` in a Datum: uint8, or float64 if it holds floats."""
+    """The array ``(channels, height, width)`` in a Datum: uint8, or float64 if it holds floats.
+
+    Raises:
+        SizeError: another number of values.
+    """
+    shape = (datum.channels, datum.height, datum.width)
+    if 0 in shape and not (datum.encoded or datum.data or datum.float_data):
+        return np.zeros(shape)
     array = np.array(to_array(datum, "datum"))
     return array if array.dtype == np.uint8 else array.astype(np.float64)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from recaffe.errors import NetError
+from recaffe.errors import NoSuchFieldError, NoSuchTopError
 from recaffe.proto.schema import LayerParameter, NetParameter
 
 
@@ -132,12 +132,10 @@ class NetSpec:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Named:
-        try:
-            return self.tops[name]
-        except KeyError:
-            raise AttributeError(
-                f"no blob '{name}'; known: {', '.join(self.tops) or 'none'}"
-            ) from None
+        tops = self.__dict__.get("tops", {})  # which copy asks for before it is there
+        if name not in tops:
+            raise NoSuchTopError(f"no blob '{name}'; known: {', '.join(tops) or 'none'}")
+        return tops[name]
 
     def __setitem__(self, name: str, value: Named) -> None:
         self.tops[name] = value
@@ -146,6 +144,8 @@ class NetSpec:
         return self.tops[name]
 
     def __delattr__(self, name: str) -> None:
+        if name not in self.tops:
+            raise NoSuchTopError(f"no blob '{name}'; known: {', '.join(self.tops) or 'none'}")
         del self.tops[name]
 
     def __delitem__(self, name: str) -> None:
@@ -203,21 +203,19 @@ def _set_parameter(layer: Any, name: str, value: Any) -> None:
         return
     field = _PARAMETER_FIELDS.get(layer.type)
     if field is None or name not in getattr(layer, field).DESCRIPTOR.fields_by_name:
-        raise NetError(
+        raise NoSuchFieldError(
             f"layer '{layer.name}' ({layer.type}): neither LayerParameter nor "
             f"{field or 'a message of its own'} has a field '{name}'; the parameters of another "
             f"layer's message are given as a dict: convolution_param=dict({name}=...)"
         )
-    message = getattr(layer, field)
-    message.SetInParent()
-    assign_proto(message, name, value)
+    assign_proto(getattr(layer, field), name, value)
 
 
 def assign_proto(message: Message, name: str, value: Any) -> None:
     """Set a field to a value, a dict (a message), or a list of these."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise NetError(f"{message.DESCRIPTOR.name} has no field '{name}'")
+        raise NoSuchFieldError(f"{message.DESCRIPTOR.name} has no field '{name}'")
     if field.is_repeated:
         target = getattr(message, name)
         values = value if isinstance(value, list | tuple) else [value]
@@ -227,7 +225,6 @@ def assign_proto(message: Message, name: str, value: Any) -> None:
         for each in values:
             _assign_all(target.add(), each)
     elif isinstance(value, Mapping):
-        getattr(message, name).SetInParent()
         _assign_all(getattr(message, name), value)
     elif field.enum_type and isinstance(value, str):
         setattr(message, name, field.enum_type.values_by_name[value].number)

@@ -4,16 +4,20 @@
 
     CaffeError
     ├── FormatError          a file is not what its name or place says, or is cut short
-    │   └── PrototxtError    text that does not parse: file, line, column
+    │   ├── PrototxtError    text that does not parse: file, line, column
+    │   └── SizeError        another number of values than the shape beside them says
     ├── NetError             the graph: blobs, names, phases, sharing
     │   ├── UnknownLayerError     a layer type that no file of recaffe.layers registers
     │   ├── NoSuchLayerError      a name that no layer of the net has
     │   ├── NoSuchBlobError       a name that no blob of the net has
+    │   │   └── NoSuchTopError        the same of a NetSpec
+    │   ├── NoSuchFieldError      a setting that no message of the layer has
     │   ├── LayerError       one layer's parameters or inputs
     │   │   └── NoSuchMethodError     a method that a user's layer lacks
     │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
     ├── DataError            a data source: absent, empty, or with a bad record
+    │   └── SizeError        the same of a record
     ├── DeviceError          the GPU asked for is not there
     └── ArgumentError        arguments that a function of pycaffe does not take
 
@@ -21,7 +25,7 @@ Every message names the place, what was expected, what was found and the likely 
 
 Where pycaffe raises an exception of Python's own, the error here is one of that type as well:
 RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes,
-AttributeError for methods, TypeError for arguments.
+AttributeError for attributes and methods, TypeError for arguments.
 """
 
 from __future__ import annotations
@@ -58,6 +62,14 @@ class NoSuchBlobError(NetError, KeyError):
     __str__ = NetError.__str__
 
 
+class NoSuchTopError(NoSuchBlobError, AttributeError):
+    """A name that no blob of a NetSpec has."""
+
+
+class NoSuchFieldError(NetError, AttributeError):
+    """A setting of a layer in Python that none of its messages has."""
+
+
 class LayerError(NetError):
     """A layer whose parameters or inputs do not fit together."""
 
@@ -76,6 +88,10 @@ class SolverError(CaffeError):
 
 class DataError(CaffeError):
     """A data source that is absent, empty, or holds a record that cannot be used."""
+
+
+class SizeError(FormatError, DataError, ValueError):
+    """Another number of values in a file or record than the shape beside them says."""
 
 
 class DeviceError(CaffeError):

@@ -1,6 +1,11 @@
 """pycaffe's module-level names."""
 
+import os
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from api_nets import raised, small, weights
@@ -54,6 +59,15 @@ def test_names():
         "to_proto",
     ]:
         assert hasattr(caffe, name), name
+
+
+def test_modules_that_come_with_caffe():
+    code = "import caffe; assert caffe.pycaffe.Net is caffe.Net; print(sorted(vars(caffe)))"
+    names = subprocess.check_output([sys.executable, "-c", code]).decode()
+    for name in ["classifier", "detector", "io", "net_spec", "proto", "pycaffe"]:
+        assert repr(name) in names, name
+    for name in ["coord_map", "draw"]:
+        assert repr(name) not in names, name
 
 
 def test_layer_type_list():
@@ -115,3 +129,36 @@ def test_modes():
 def test_log_takes_text():
     assert caffe.log("some words") is None
     assert isinstance(raised(caffe.log), TypeError)
+
+
+def logged(call="pass", **flags):
+    """The lines of a process that logs some words, without glog's warning of an early start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GLOG_")}
+    given = {"GLOG_" + name: value for name, value in flags.items()}
+    code = "import caffe; %s; caffe.log('some words')" % call
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dict(clean, **given), stderr=subprocess.PIPE, check=True
+    )
+    lines = done.stderr.decode().splitlines()
+    return [line for line in lines if not line.startswith("WARNING: Logging before InitGoogle")]
+
+
+def test_log_writes_a_line_of_glogs():
+    form = r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ _caffe\.cpp:68\] some words"
+    for call in ("pass", "caffe.init_log()", "caffe.init_log(0)", "caffe.init_log(0, True)"):
+        (line,) = logged(call, logtostderr="1")
+        assert re.fullmatch(form, line), line
+    assert len(logged()) == 1
+    assert logged(minloglevel="1") == []
+
+
+def test_init_log_sets_the_level_and_sends_the_log_to_files():
+    for level in (1, 2):
+        assert logged("caffe.init_log(%d)" % level, logtostderr="1") == []
+    for count, call in enumerate(["caffe.init_log()", "caffe.init_log(0, False)"]):
+        folder = Path(str(count))
+        folder.mkdir()
+        assert logged(call, log_dir=str(folder)) == []
+        texts = [path.read_text() for path in folder.glob("*.log.INFO.*")]
+        assert len(texts) == 1
+        assert "_caffe.cpp:68] some words" in texts[0]

@@ -69,6 +69,19 @@ def test_wrong_arguments_are_type_errors():
     assert isinstance(raised(caffe.Net, "small.prototxt", 1, phase=1), TypeError)
 
 
+def test_names_of_files_may_be_bytes():
+    first = small()
+    first.save(b"w.caffemodel")
+    first.save_hdf5(b"w.h5")
+    other = caffe.Net(b"small.prototxt", b"w.caffemodel", 1)
+    np.testing.assert_array_equal(weights(other)[0], weights(first)[0])
+    for load, name in [(other.copy_from, b"w.caffemodel"), (other.load_hdf5, b"w.h5")]:
+        other.params["ip"][0].data[...] = 7
+        load(name)
+        np.testing.assert_array_equal(weights(other)[0], weights(first)[0])
+    assert "acc" in caffe.Net(b"small.prototxt", 1, 1, [b"score"], b"w.caffemodel").blobs
+
+
 def test_absent_files_are_runtime_errors():
     write("small.prototxt", SMALL)
     for arguments in [
@@ -294,6 +307,15 @@ def test_forward_all():
         np.testing.assert_allclose(out["out"], 2 * expected, rtol=1e-5, atol=1e-6)
     assert list(net.forward_all(data=ITEMS)) == ["out"]
     assert isinstance(raised(net.forward_all), RuntimeError)
+
+
+def test_forward_all_of_no_items():
+    out = linear().forward_all(data=ITEMS[:0], blobs=["ip"])
+    assert sorted(out) == ["ip", "out"]
+    assert all(array.shape == (0,) for array in out.values())
+    outs, ins = linear().forward_backward_all(data=ITEMS[:0], out=ITEMS[:0])
+    assert (list(outs), list(ins)) == (["out"], ["data"])
+    assert outs["out"].shape == ins["data"].shape == (0,)
 
 
 def test_the_last_batch_is_filled_up_with_zeros():

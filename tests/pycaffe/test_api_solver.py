@@ -8,6 +8,7 @@ from api_nets import DATA, IP, LABEL, raised, write
 import caffe
 
 ONLY_OURS = {
+    "test_names_of_states_may_be_bytes": "BVLC's takes bytes for all files but these",
     "test_an_absent_state_can_be_caught": "BVLC's build ends the process",
 }
 
@@ -62,6 +63,12 @@ def test_get_solver_chooses_the_class():
     for wrong in [(), ("solver.prototxt", 1)]:
         assert isinstance(raised(caffe.SGDSolver, *wrong), TypeError)
         assert isinstance(raised(caffe.get_solver, *wrong), TypeError)
+
+
+def test_names_of_files_may_be_bytes():
+    name = solver_file().encode()
+    assert type(caffe.get_solver(name)) is caffe.SGDSolver
+    assert caffe.SGDSolver(name).iter == 0
 
 
 def test_nets_and_counters():
@@ -161,6 +168,17 @@ def test_solve_snapshot_restore():
     again.step(1)
     again.snapshot()
     assert Path("snap_iter_4.solverstate").exists()
+
+
+def test_names_of_states_may_be_bytes():
+    made = solver()
+    made.step(1)
+    made.snapshot()
+    made.step(1)
+    made.restore(b"snap_iter_1.solverstate")
+    assert made.iter == 1
+    made.solve(b"snap_iter_1.solverstate")
+    assert made.iter == 3
 
 
 def test_solve_goes_on_from_a_state():

@@ -89,12 +89,12 @@ def test_blobproto_to_array_of_four_dims():
 
 def test_blobproto_that_does_not_hold_together():
     blob = caffe_pb2.BlobProto(num=1, channels=1, height=2, width=3, data=[1])
-    assert raises(Exception, caffe.io.blobproto_to_array, blob)
+    assert raises(ValueError, caffe.io.blobproto_to_array, blob)
 
 
 def test_blobproto_without_a_diff():
     blob = caffe.io.array_to_blobproto(ARRAY)
-    assert raises(Exception, caffe.io.blobproto_to_array, blob, True)
+    assert raises(ValueError, caffe.io.blobproto_to_array, blob, True)
 
 
 def test_blobprotovector():
@@ -139,6 +139,18 @@ def test_datum_of_an_array_that_is_not_contiguous():
 
 def test_datum_of_another_number_of_axes():
     assert raises(ValueError, caffe.io.array_to_datum, ARRAY[0])
+
+
+def test_datum_of_another_number_of_values():
+    size = {"channels": 1, "height": 2, "width": 2}
+    assert raises(ValueError, caffe.io.datum_to_array, caffe_pb2.Datum(data=b"abc", **size))
+    assert raises(ValueError, caffe.io.datum_to_array, caffe_pb2.Datum(float_data=[1], **size))
+    assert raises(ValueError, caffe.io.datum_to_array, caffe_pb2.Datum(data=b"a"))
+
+
+def test_datum_of_nothing():
+    same(caffe.io.datum_to_array(caffe_pb2.Datum()), np.zeros((0, 0, 0)))
+    same(caffe.io.datum_to_array(caffe_pb2.Datum(channels=3)), np.zeros((3, 0, 0)))
 
 
 def test_what_bvlc_refuses_to_make_an_array():

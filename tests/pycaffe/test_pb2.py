@@ -43,6 +43,7 @@ def raises(kind, function, *arguments, **options):
 def test_module():
     assert caffe.proto.caffe_pb2 is caffe_pb2
     assert caffe_pb2.DESCRIPTOR.package == "caffe"
+    assert caffe_pb2.DESCRIPTOR.name == "caffe/proto/caffe.proto"
     assert caffe_pb2.__name__ == "caffe.proto.caffe_pb2"
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from recaffe.errors import DataError
+from recaffe.errors import DataError, SizeError
 from recaffe.proto.schema import Datum
 
 
@@ -37,7 +37,7 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
         else np.fromiter(datum.float_data, np.float32, len(datum.float_data))
     )
     if min(shape) < 1 or values.size != shape[0] * shape[1] * shape[2]:
-        raise DataError(f"{where}: a datum of {shape} cannot hold {values.size} values")
+        raise SizeError(f"{where}: a datum of {shape} cannot hold {values.size} values")
     return values.reshape(shape)
 
 

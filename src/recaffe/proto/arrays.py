@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from recaffe.errors import FormatError
+from recaffe.errors import FormatError, SizeError
 from recaffe.proto import wire
 from recaffe.proto.schema import BlobProto
 
@@ -182,7 +182,7 @@ def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if min(shape, default=0) < 0 or math.prod(max(dim, 1) for dim in shape) > MAX_COUNT:
         raise FormatError(f"a blob cannot have the shape {list(shape)}")
     if math.prod(shape) != values.size:
-        raise FormatError(
+        raise SizeError(
             f"a blob of shape {list(shape)} holds {math.prod(shape)} values, found {values.size}"
         )
     return values.reshape(shape)

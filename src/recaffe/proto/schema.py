@@ -16,12 +16,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
 _PACKAGE = "caffe"
+_NAME = "caffe/proto/caffe.proto"  # as in BVLC's build
 
 
 def _load_pool() -> tuple[descriptor_pool.DescriptorPool, Any]:
     compiled = files(__package__).joinpath("caffe.protoset").read_bytes()
     pool = descriptor_pool.DescriptorPool()
     (file_proto,) = descriptor_pb2.FileDescriptorSet.FromString(compiled).file
+    file_proto.name = _NAME
     pool.AddSerializedFile(file_proto.SerializeToString())
     return pool, pool.FindFileByName(file_proto.name)
 
