@@ -21,7 +21,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from recaffe.errors import NoSuchFieldError, NoSuchTopError
+from recaffe.errors import NetError, NoSuchBlobError
 from recaffe.proto.schema import LayerParameter, NetParameter
 
 
@@ -42,6 +42,14 @@ def param_name_dict() -> dict[str, str]:
 
 _FIELDS = {field.name for field in LayerParameter.DESCRIPTOR.fields}
 _PARAMETER_FIELDS = _parameter_fields()
+
+
+class NoSuchTopError(NoSuchBlobError, AttributeError):
+    """A name that no blob of a NetSpec has."""
+
+
+class NoSuchFieldError(NetError, AttributeError):
+    """A setting that no message of the layer has."""
 
 
 class Top:

@@ -10,8 +10,6 @@
     │   ├── UnknownLayerError     a layer type that no file of recaffe.layers registers
     │   ├── NoSuchLayerError      a name that no layer of the net has
     │   ├── NoSuchBlobError       a name that no blob of the net has
-    │   │   └── NoSuchTopError        the same of a NetSpec
-    │   ├── NoSuchFieldError      a setting that no message of the layer has
     │   ├── LayerError       one layer's parameters or inputs
     │   │   └── NoSuchMethodError     a method that a user's layer lacks
     │   └── ShapeMismatchError    two shapes that had to be equal
@@ -25,7 +23,7 @@ Every message names the place, what was expected, what was found and the likely 
 
 Where pycaffe raises an exception of Python's own, the error here is one of that type as well:
 RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes,
-AttributeError for attributes and methods, TypeError for arguments.
+AttributeError for methods, TypeError for arguments.
 """
 
 from __future__ import annotations
@@ -60,14 +58,6 @@ class NoSuchBlobError(NetError, KeyError):
 
     # KeyError shows its argument as repr does.
     __str__ = NetError.__str__
-
-
-class NoSuchTopError(NoSuchBlobError, AttributeError):
-    """A name that no blob of a NetSpec has."""
-
-
-class NoSuchFieldError(NetError, AttributeError):
-    """A setting of a layer in Python that none of its messages has."""
 
 
 class LayerError(NetError):
