@@ -29,6 +29,7 @@ class Layer:
             ``None`` means no limit.
         as_many: whether each bottom has a top.
         in_place: whether a top may overwrite the bottom of the same index.
+        shares_data, shares_diff: whether data, and diff, of the tops are the first bottom's memory.
         is_loss: whether the first top is a loss, which has ``loss_weight: 1`` by default.
             Tops that a loss layer needs and the prototxt leaves out are added without a name.
         blobs: the parameters, in Caffe's order (weights, then bias).
@@ -39,6 +40,8 @@ class Layer:
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
     as_many: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
+    shares_data: bool = False
+    shares_diff: bool = False
     is_loss: ClassVar[bool] = False
 
     def __init__(self, param: Any, phase: int) -> None:

@@ -120,6 +120,10 @@ class Net:
         except CaffeError as error:
             raise layer.error(str(error)) from error
         for top, shape in zip(tops, top_shapes, strict=True):
+            if layer.shares_data:
+                top.share_data(bottoms[0])
+            if layer.shares_diff:
+                top.share_diff(bottoms[0])
             top.reshape(shape)
         self.layers.append(layer)
         self.layer_bottoms.append(bottoms)
