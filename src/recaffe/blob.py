@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recaffe.context import CPU, context
+from recaffe.context import context
 from recaffe.errors import ShapeMismatchError
 
 
@@ -177,6 +177,11 @@ class Blob:
         """Let go of data and diff, which are zero then, unless somebody may hold a view of them."""
         self._data.release()
         self._diff.release()
+
+    @property
+    def memory(self) -> SyncedMemory:
+        """Where data is kept; blobs may have it in common."""
+        return self._data
 
     def share_data(self, other: Blob) -> None:
         """Let data be ``other``'s own memory from now on; diff stays this blob's."""
