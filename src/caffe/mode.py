@@ -74,7 +74,8 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Say that solvers run in processes, not threads; here they always do."""
+    """Say that each solver has a process of its own; Python layers that train insist on it."""
+    context.multiprocess = multiprocess
 
 
 def has_nccl() -> bool:
