@@ -92,7 +92,9 @@ def test_shuffled_rows_are_shared_out_too():
 @pytest.mark.parametrize("name", NETS)
 def test_a_rank_that_the_count_has_no_place_for_is_refused(name, count, rank):
     """BVLC's build reads on forever, or divides by zero."""
-    with pytest.raises(LayerError, match=rf"'d' .* solver_rank {rank} where solver_count is {count}"):
+    with pytest.raises(
+        LayerError, match=rf"'d' .* solver_rank {rank} where solver_count is {count}"
+    ):
         read(NETS[name], 2, count, rank)
 
 

@@ -21,8 +21,9 @@ class HDF5Data(Layer):
 
     ``source`` lists the files. Rows come in their order, file after file, and start over after
     the last; with ``shuffle`` the files come in a new order for each turn, and so do the rows
-    of each file. Of several solvers that train together each reads its share of the rows. Datasets ``(rows, ...)`` of integers or floats give tops
-    ``(batch_size, ...)`` as they are: there is no transformation.
+    of each file. Of several solvers that train together each reads its share of the rows.
+    Datasets ``(rows, ...)`` of integers or floats give tops ``(batch_size, ...)`` as they are:
+    there is no transformation.
 
     Source: ``hdf5_data_layer.cpp``.
     """
