@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recaffe.context import context
 from recaffe.layers import layer_types
+from recaffe.solver.link import can_use_nccl
 
 
 def set_mode_cpu() -> None:
@@ -80,7 +81,7 @@ def set_multiprocess(multiprocess: bool) -> None:
 
 def has_nccl() -> bool:
     """Whether the solvers of several processes can be joined by NCCL."""
-    return False
+    return can_use_nccl()
 
 
 def layer_type_list() -> list[str]:

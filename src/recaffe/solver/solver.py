@@ -80,6 +80,7 @@ class Solver(ABC):
         ]
         self._recent_losses: deque[float] = deque(maxlen=param.average_loss)
         self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._is_looked_at = False
         # As in Caffe, the train net tells its numbers in the iterations that are displayed.
         self._debug = False
         self.action: Callable[[], Action] | None = None
@@ -149,8 +150,7 @@ class Solver(ABC):
             self.net.clear_param_diffs()
             for on_start, _ in self._callbacks:
                 on_start()
-            # A callback may look at any blob.
-            self._compute_gradients(keep=bool(self._callbacks) or (keep_last and left == 0))
+            self._compute_gradients(keep=self._is_looked_at or (keep_last and left == 0))
             if self._is_due(param.display) and context.is_root_solver:
                 self._display()
             for _, on_gradients_ready in self._callbacks:
@@ -173,17 +173,21 @@ class Solver(ABC):
                 self._is_snapshot_wanted = True
 
     def add_callback(
-        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+        self,
+        on_start: Callable[[], Any],
+        on_gradients_ready: Callable[[], Any],
+        looks: bool = True,
     ) -> None:
         """Call functions in each iteration of :meth:`step`.
 
-        With a callback each iteration leaves data and diff of every blob behind.
-
         Args:
+            looks: whether they may look at any blob, so that each iteration must leave data
+                and diff of every blob behind; without, those of the parameters are there.
             on_start: called before the forward pass, when the parameters' diffs are zero.
             on_gradients_ready: called after the backward pass, before the update.
         """
         self._callbacks.append((on_start, on_gradients_ready))
+        self._is_looked_at |= looks
 
     def _is_due(self, interval: int) -> bool:
         return bool(interval) and self.iteration % interval == 0
