@@ -266,7 +266,7 @@ def test_another_net_is_refused(tmp_path):
 
 def test_ranks_and_places_that_cannot_be_are_refused(two_solvers):
     solver = make("")
-    with pytest.raises(SolverError, match="no place to meet: expected what caffe.NCCL.new_uid"):
+    with pytest.raises(SolverError, match=r"no place to meet: expected what caffe\.NCCL\.new_uid"):
         Link(solver, "/no/such/folder/uid")
     context.solver_rank = 2
     with pytest.raises(SolverError, match="solver_rank is 2 where solver_count is 2"):
