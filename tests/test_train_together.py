@@ -18,8 +18,9 @@ from recipes import write_lmdb
 
 import caffe
 from caffe.commands import devices
+from caffe.commands import together as commands_together
 from recaffe.context import context
-from recaffe.errors import DeviceError
+from recaffe.errors import CaffeError, DataError, DeviceError, SolverLostError
 
 RECORDS = 10
 NET = """
@@ -101,6 +102,13 @@ def has_ended(pid: int) -> bool:
         return ") Z" in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return True
+
+
+def ends(pid: int, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not has_ended(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    return has_ended(pid)
 
 
 def final(name: str) -> list[np.ndarray]:
@@ -226,13 +234,14 @@ def test_one_that_dies_ends_all_in_a_line(rank):
 def test_the_processes_end_with_the_program():
     with started() as training:
         until("Iteration 2, lr", training)
-        processes = children(training)
+        first, second = children(training)
+        os.kill(second, signal.SIGSTOP)  # so that the first one waits for it
+        time.sleep(0.5)
         training.kill()
         training.wait(10)
-        end = time.monotonic() + 10
-        while not all(map(has_ended, processes)) and time.monotonic() < end:
-            time.sleep(0.1)
-    assert all(map(has_ended, processes))
+        assert ends(first)
+        os.kill(second, signal.SIGCONT)
+        assert ends(second)
 
 
 @pytest.mark.slow
@@ -253,3 +262,33 @@ def test_a_mistake_of_one_or_all_is_told_in_a_line():
     assert "solver 1" not in all_.stderr
     assert "Traceback" in all_.stderr
     assert "in make_train_net" in all_.stderr  # where it happened, in that process
+
+
+class Ends:
+    """Work whose solver 1 loses the other before that one tells why."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def run(self, chosen: list[torch.device], action: object, meeting: str = "") -> None:
+        if context.solver_rank:
+            raise SolverLostError("lost the other")
+        time.sleep(0.5)
+        raise self.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (DataError("no record"), CaffeError, "no record"),
+        (ZeroDivisionError("a bug"), RuntimeError, "a bug"),
+        (SolverLostError("lost too"), CaffeError, "lost too"),
+    ],
+)
+def test_who_knows_the_reason_is_heard(error, kind, message):
+    with pytest.raises(kind) as caught:
+        commands_together.run(Ends(error), [torch.device("cpu")] * 2, {})
+    assert str(caught.value) == message
+    assert isinstance(caught.value, CaffeError) == isinstance(error, CaffeError)
+    assert "in run" in caught.value.__notes__[0]

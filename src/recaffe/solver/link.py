@@ -92,6 +92,11 @@ class Link:
                 f"solver_rank is {self.rank} where solver_count is {self.count}: expected a rank "
                 "from 0 to below the count"
             )
+        if not dist.is_available():
+            raise SolverError(
+                f"torch {torch.__version__} was built without torch.distributed, by which solvers "
+                "are joined; install another build"
+            )
         if dist.is_initialized():
             gc.collect()  # a link that nobody uses any more
         if dist.is_initialized():
