@@ -200,26 +200,41 @@ def test_all_go_on_from_a_snapshot():
 
 
 def _stop_at(uid: str, asked: dict[int, list[Action]]) -> int:
+    """Ask rank 0 at these iterations; nothing of the others."""
     solver = caffe.get_solver("solver.prototxt")
     own = Link(solver, uid)
     own.join()
 
     def action() -> Action:
-        assert context.is_root_solver
         waiting = asked.get(solver.iter, [])
         return waiting.pop(0) if waiting else Action.NONE
 
-    solver.action = own.shared(action)
+    solver.action = action if context.is_root_solver else None
+    solver.agree = own.agree
     solver.step(9)
     return solver.iter
 
 
 def test_what_the_root_is_asked_for_holds_for_all():
-    write(4)
+    write(4, f"{SOLVERS['SGD']} test_iter: 1 test_interval: 2")
     asked = {2: [Action.SNAPSHOT], 4: [Action.SNAPSHOT, Action.STOP]}
     assert together.run(_stop_at, caffe.NCCL.new_uid(), asked) == [4, 4]
     written = sorted(path.name for path in Path().glob("s_*.solverstate"))
     assert written == ["s_iter_2.solverstate", "s_iter_4.solverstate"]
+
+
+def test_a_stop_in_the_middle_of_a_test_holds_for_all():
+    write(4, f"{SOLVERS['SGD']} test_iter: 3 test_interval: 2")
+    nothing = [Action.NONE] * 3
+    # At iteration 2 it is asked after the update, then before each pass of the test.
+    asked = {2: [*nothing, Action.SNAPSHOT, Action.STOP]}
+    assert together.run(_stop_at, caffe.NCCL.new_uid(), asked) == [2, 2]
+    assert [path.name for path in Path().glob("s_*.solverstate")] == ["s_iter_2.solverstate"]
+
+
+def test_a_stop_at_the_last_iteration_leaves_no_one_waiting():
+    write(4)
+    assert together.run(_stop_at, caffe.NCCL.new_uid(), {9: [Action.STOP]}) == [9, 9]
 
 
 def _die(uid: str) -> None:

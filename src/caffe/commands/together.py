@@ -51,7 +51,8 @@ class _Failure(NamedTuple):
 def run(work: Work, chosen: list[torch.device], effects: Effects) -> None:
     """Run ``work`` on each device; return when all have ended.
 
-    Rank 0, which is the first device's, gets to know what signals ask for, and logs.
+    Rank 0, which is the first device's, gets to know what signals ask for, and logs. Others are
+    asked for nothing.
 
     Raises:
         CaffeError: the mistake that one of them met, or that one was ended from outside.

@@ -84,7 +84,7 @@ class Training:
             link = Link(solver, meeting)
             link.broadcast()
             link.join()
-            solver.action = link.shared(action)
+            solver.agree = link.agree
         info((FILE, 239), "Starting Optimization")
         if context.is_root_solver:
             solver.solve()

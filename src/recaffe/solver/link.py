@@ -14,7 +14,7 @@ import socket
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,13 +25,12 @@ from torch import Tensor
 
 from recaffe.context import CPU, context
 from recaffe.errors import SolverError, SolverLostError
-from recaffe.solver.solver import Action, Solver
+from recaffe.solver.solver import Solver
 
 # Elements that are sent at once: large enough for the wires, small beside a large net.
 BLOCK = 1 << 24
 # The others wait while the root solver tests and takes snapshots, which may take long.
 PATIENCE = timedelta(days=1)
-_ACTIONS = list(Action)
 
 
 def can_use_nccl() -> bool:
@@ -195,22 +194,12 @@ class Link:
 
     # -- what is decided ----------------------------------------------------------------------
 
-    def shared(self, action: Callable[[], Action] | None) -> Callable[[], Action]:
-        """An action for :attr:`Solver.action` by which all do what that of rank 0 asks for.
-
-        Snapshots are rank 0's own matter; where it stops all stop, after the same iteration.
-        """
-        return lambda: self._next_action(action)
-
-    def _next_action(self, action: Callable[[], Action] | None) -> Action:
-        while True:
-            wanted = action() if action and self.rank == 0 else Action.NONE
-            told = torch.tensor(_ACTIONS.index(wanted))
-            with self._told():
-                dist.broadcast(told, 0)
-            wanted = _ACTIONS[int(told)]
-            if self.rank == 0 or wanted is not Action.SNAPSHOT:
-                return wanted
+    def agree(self, stops: bool) -> bool:
+        """Whether all stop now: what rank 0 says. For :attr:`Solver.agree`."""
+        told = torch.tensor(int(stops))
+        with self._told():
+            dist.broadcast(told, 0)
+        return bool(told)
 
 
 def _leave() -> None:

@@ -55,6 +55,8 @@ class Solver(ABC):
         action: where it is set, asked after every iteration of the training and before every one
             of a test what to do: go on, take a snapshot, or stop, which makes :meth:`solve` take
             one as at the end.
+        agree: asked before every update whether to stop, given whether this solver is to; where
+            several train together it says what holds for all.
 
     Raises:
         SolverError: settings that do not fit together.
@@ -84,6 +86,7 @@ class Solver(ABC):
         # As in Caffe, the train net tells its numbers in the iterations that are displayed.
         self._debug = False
         self.action: Callable[[], Action] | None = None
+        self.agree: Callable[[bool], bool] = bool
         self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), 0
         if context.is_root_solver:
@@ -142,10 +145,11 @@ class Solver(ABC):
         self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
         for left in reversed(range(iterations)):
-            if self._is_test_due():
+            if self._is_test_due() and not self._stopped:
                 self.test_all()
-                if self._stopped:
-                    break
+            self._stopped = self.agree(self._stopped)
+            if self._stopped:
+                break
             self._debug = self._is_due(param.display) and param.debug_info
             self.net.clear_param_diffs()
             for on_start, _ in self._callbacks:
@@ -160,8 +164,6 @@ class Solver(ABC):
             is_due = self._is_due(param.snapshot) and context.is_root_solver
             if is_due or self._is_snapshot_wanted:
                 self.snapshot()
-            if self._stopped:
-                break
 
     def _obey(self) -> None:
         """Ask :attr:`action` what to do, until it asks for nothing more."""
