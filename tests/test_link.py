@@ -161,7 +161,7 @@ def _starts(uid: str) -> list[list[np.ndarray]]:
     view = solver.net.params["ip"][0].data
     before = parameters(solver)
     caffe.NCCL(solver, uid).bcast()
-    assert view is solver.net.params["ip"][0].data
+    assert np.shares_memory(view, solver.net.params["ip"][0].data)
     return [before, parameters(solver)]
 
 
