@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caffe.nccl import NCCL
 from caffe.net import Net
 from recaffe.errors import SolverError
 from recaffe.proto.text import read_solver
@@ -26,6 +28,20 @@ class _PySolver(Solver):
         if resume_file is not None:
             self.restore(resume_file)
         super().solve()
+
+    def add_callback(
+        self,
+        on_start: Callable[[], Any] | NCCL,
+        on_gradients_ready: Callable[[], Any] | None = None,
+        looks: bool = True,
+    ) -> None:
+        """``add_callback(on_start, on_gradients_ready)``, or ``add_callback(nccl)``."""
+        if isinstance(on_start, NCCL) and on_gradients_ready is None:
+            on_start.add_to(self)
+        elif isinstance(on_start, NCCL) or on_gradients_ready is None:
+            raise TypeError("add_callback takes on_start and on_gradients_ready, or an NCCL alone")
+        else:
+            super().add_callback(on_start, on_gradients_ready, looks)
 
     def share_weights(self, net: Net) -> None:
         """Let ``net`` use the parameters of the net that is trained."""

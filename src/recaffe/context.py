@@ -20,6 +20,7 @@ class Context:
         precision: of training steps whose blobs nobody looks at; see :meth:`set_precision`.
         compiles: whether such steps are compiled, which takes minutes once and pays on a GPU.
         solver_count, solver_rank: how many solvers train together, and which of them this one is.
+        multiprocess: whether each of them is said to have a process of its own.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class Context:
         self.device_id = 0
         self.solver_count = 1
         self.solver_rank = 0
+        self.multiprocess = False
         self._on_gpu = False
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
@@ -35,6 +37,11 @@ class Context:
     @property
     def device(self) -> torch.device:
         return torch.device("cuda", self.device_id) if self._on_gpu else CPU
+
+    @property
+    def is_root_solver(self) -> bool:
+        """Whether this solver is the one that tests, logs and takes snapshots for all."""
+        return self.solver_rank == 0
 
     def use_cpu(self) -> None:
         self._on_gpu = False

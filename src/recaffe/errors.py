@@ -12,6 +12,7 @@
     │   ├── LayerError       one layer's parameters or inputs
     │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
+    │   └── SolverLostError  another of the solvers that train together is gone
     ├── DataError            a data source: absent, empty, or with a bad record
     └── DeviceError          the GPU asked for is not there
 
@@ -65,6 +66,10 @@ class ShapeMismatchError(NetError, ValueError):
 
 class SolverError(CaffeError):
     """A solver's parameters, or a solver state that does not fit the net."""
+
+
+class SolverLostError(SolverError):
+    """Another of the solvers that train together is gone, or never came."""
 
 
 class DataError(CaffeError):

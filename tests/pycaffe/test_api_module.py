@@ -24,6 +24,7 @@ def test_names():
         "Classifier",
         "Detector",
         "Layer",
+        "NCCL",
         "NesterovSolver",
         "Net",
         "NetSpec",

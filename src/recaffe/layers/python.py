@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from recaffe.blob import Blob
+from recaffe.context import context
 from recaffe.layers.base import BlobLayer, Shape, register
 
 
@@ -68,7 +69,8 @@ class Python(BlobLayer):
     its folder is in PYTHONPATH or beside the program. What is no attribute of this layer is
     the user's object's: ``net.layers[0].my_setting``. An exception of the user's code goes on
     as it is, with a note that names the layer. ``share_in_parallel`` is for the threads of
-    several GPUs in one process, which are not there.
+    several GPUs in one process, which are not there: of several solvers that train together
+    each must have a process of its own, and say so.
 
     Source: ``python_layer.hpp``.
     """
@@ -79,6 +81,11 @@ class Python(BlobLayer):
 
     def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
         super().attach(bottoms, tops)
+        if self.is_training and context.solver_count > 1 and not context.multiprocess:
+            raise self.error(
+                f"trains with {context.solver_count} solvers only where each of them has a process "
+                "of its own: call caffe.set_multiprocess(True) in each"
+            )
         parameter = self.param.python_param
         user = self._call(self._user_class(), self.param)
         user.param_str = parameter.param_str
