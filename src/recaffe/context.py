@@ -5,6 +5,8 @@ Source: the class ``Caffe`` in ``common.cpp``.
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from recaffe.errors import DeviceError
@@ -109,3 +111,6 @@ class Context:
 
 
 context = Context()
+
+# The threads of torch do not come along into a forked process, which would wait for them.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
