@@ -1,7 +1,8 @@
 """Run nets of one layer with BVLC's interpreter: forward, then backward from given diffs.
 
-Reads `runs.json`, `given.npz` and the files of each run in `folders`, writes `found.npz`; arrays
-are named by the run's index.
+Between the two the blob that a run names as written, if it does, is given other values. Reads
+`runs.json`, `given.npz` and the files of each run in `folders`, writes `found.npz`; arrays are
+named by the run's index.
 """
 
 import json
@@ -12,6 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import caffe
+
+
+def write(net, name):
+    """Write something else into a blob, or into a parameter, p0 or p1."""
+    blob = net.params["it"][int(name[1:])] if name[0] == "p" else net.blobs[name]
+    blob.data.flat = np.roll(blob.data, 1)
 
 
 def main():
@@ -41,6 +48,8 @@ def main():
             found[f"{index} p{number} after"] = blob.data.copy()
         if not run["backward"]:
             continue
+        if run.get("written"):
+            write(net, run["written"])
         net.backward()
         for number in range(run["bottoms"]):
             found[f"{index} b{number}"] = net.blobs[f"b{number}"].diff.copy()

@@ -30,7 +30,7 @@ def test_a_kept_view_shows_later_results() -> None:
     view = blob.data
     blob.set_data(values(2, 3))
     np.testing.assert_array_equal(view, values(2, 3))
-    assert blob.data is view
+    assert np.shares_memory(blob.data, view)
 
 
 def test_writes_through_a_view_reach_the_device() -> None:
@@ -149,8 +149,56 @@ def test_reshape_keeps_memory_order() -> None:
     blob.reshape(4)
     assert blob.data.tolist() == [7, 1, 2, 3]
     blob.reshape(2, 3)
-    assert blob.data.tolist() == [[7, 1, 2], [3, 0, 0]]
+    assert blob.data.tolist() == [[7, 1, 2], [3, 4, 5]]
     assert blob.diff.shape == (2, 3)
+
+
+def test_a_view_stays_the_memory_of_a_blob_that_shrinks() -> None:
+    """As in a last batch that is smaller, and one that is larger than all before."""
+    blob = Blob((4,))
+    view, diff = blob.data, blob.diff
+    view[...] = 1
+    blob.set_data(torch.tensor([5.0, 6.0]))
+    blob.set_diff(torch.tensor([8.0, 9.0]))
+    assert view.tolist() == [5, 6, 1, 1]
+    assert diff.tolist() == [8, 9, 0, 0]
+    view[0] = 7
+    assert blob.data_tensor.tolist() == [7, 6]
+    blob.reshape(4)
+    assert blob.data.tolist() == blob.data_tensor.tolist() == [7, 6, 1, 1]
+    blob.reshape(5)
+    assert blob.data.tolist() == blob.data_tensor.tolist() == [0] * 5
+    assert view.tolist() == [7, 6, 1, 1]
+
+
+def test_a_blob_that_nobody_looks_at_may_shrink_and_grow() -> None:
+    blob = Blob()
+    blob.set_data(values(4))
+    blob.reshape(2)
+    assert blob.data_tensor.tolist() == [0, 1]
+    blob.reshape(2, 2)
+    assert blob.data_tensor.tolist() == [[0, 1], [2, 3]]
+    blob.set_data(values(2, start=7))
+    blob.reshape(4)
+    assert blob.data_tensor.tolist()[:2] == blob.data.tolist()[:2] == [7, 8]
+
+
+def test_blobs_that_share_memory_have_shapes_of_their_own() -> None:
+    one, other = Blob((2, 3)), Blob((3, 2))
+    other.share_data(one)
+    one.set_data(values(2, 3))
+    assert other.data_tensor.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert one.data_tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
+    view = other.data
+    view[0] = 9
+    assert one.data.tolist() == [[9, 9, 2], [3, 4, 5]]
+    one.set_data(values(2, 3))
+    assert view.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert other.diff.tolist() == np.zeros((3, 2)).tolist()
+    one.diff[...] = 1
+    assert not other.diff.any()
+    other.share_diff(one)
+    assert other.diff.all()
 
 
 @pytest.mark.parametrize("shape", [(4,), ((4,),), ([4],), (np.int64(4),), (np.array([4]),)])
@@ -203,64 +251,62 @@ def test_a_diff_of_another_shape() -> None:
 
 @pytest.fixture
 def two_sided() -> SyncedMemory:
-    memory = SyncedMemory((3,), CPU)
+    memory = SyncedMemory(CPU)
     memory._shared = False
+    memory.grow(3)
     return memory
 
 
 def apart(memory: SyncedMemory) -> bool:
     """Whether the sides are two memories; looks at the device side, as a layer does."""
-    tensor = memory.tensor()
+    tensor = memory.tensor((3,))
     assert memory._host is not None
     return not np.shares_memory(memory._host, tensor.numpy())
 
 
 def test_two_sides_start_zero(two_sided: SyncedMemory) -> None:
-    assert two_sided.array().tolist() == [0, 0, 0]
-    assert two_sided.tensor().tolist() == [0, 0, 0]
+    assert two_sided.array((3,)).tolist() == [0, 0, 0]
+    assert two_sided.tensor((3,)).tolist() == [0, 0, 0]
     assert apart(two_sided)
 
 
 def test_a_stale_host_is_refreshed_on_access(two_sided: SyncedMemory) -> None:
-    view = two_sided.array()
+    view = two_sided.array((3,))
     two_sided.set(values(3))
     assert view.tolist() == [0, 0, 0]  # as in Caffe: the copy comes when the host is asked
-    assert two_sided.array() is view
+    assert np.shares_memory(two_sided.array((3,)), view)
     assert view.tolist() == [0, 1, 2]
     assert apart(two_sided)
 
 
 def test_host_writes_are_uploaded(two_sided: SyncedMemory) -> None:
     two_sided.set(values(3))
-    two_sided.array()[1] = 7
-    assert two_sided.tensor().tolist() == [0, 7, 2]
-    two_sided.array()[2] = 8
-    assert two_sided.tensor().tolist() == [0, 7, 8]
+    two_sided.array((3,))[1] = 7
+    assert two_sided.tensor((3,)).tolist() == [0, 7, 2]
+    two_sided.array((3,))[2] = 8
+    assert two_sided.tensor((3,)).tolist() == [0, 7, 8]
     assert apart(two_sided)
 
 
 def test_changes_in_place_on_the_device_reach_the_host(two_sided: SyncedMemory) -> None:
-    view = two_sided.array()
-    two_sided.tensor().add_(5)
+    view = two_sided.array((3,))
+    two_sided.tensor((3,)).add_(5)
     assert view.tolist() == [0, 0, 0]
-    assert two_sided.array().tolist() == view.tolist() == [5, 5, 5]
+    assert two_sided.array((3,)).tolist() == view.tolist() == [5, 5, 5]
     view[0] = 1
-    two_sided.tensor().mul_(2)
-    assert two_sided.array().tolist() == [2, 10, 10]
+    two_sided.tensor((3,)).mul_(2)
+    assert two_sided.array((3,)).tolist() == [2, 10, 10]
 
 
-def test_the_newest_side_is_reshaped(two_sided: SyncedMemory) -> None:
-    view = two_sided.array()
+def test_the_newest_side_is_shown_in_any_shape(two_sided: SyncedMemory) -> None:
+    view = two_sided.array((3,))
     two_sided.set(values(3))
-    two_sided.reshape((3, 1))
-    assert two_sided.array().tolist() == [[0], [1], [2]]
+    assert two_sided.array((3, 1)).tolist() == [[0], [1], [2]]
     assert view.tolist() == [0, 1, 2]
-    two_sided.set(values(3, 1, start=5))
-    two_sided.reshape((2,))
-    assert two_sided.array().tolist() == [5, 6]
-    two_sided.array()[0] = 9
-    two_sided.reshape((3,))
-    assert two_sided.tensor().tolist() == [9, 6, 0]
+    two_sided.set(values(2, start=5))
+    assert two_sided.array((2,)).tolist() == [5, 6]
+    two_sided.array((2,))[0] = 9
+    assert two_sided.tensor((3,)).tolist() == view.tolist() == [9, 6, 2]
 
 
 def test_a_two_sided_diff_adds_up_and_clears() -> None:
@@ -271,7 +317,7 @@ def test_a_two_sided_diff_adds_up_and_clears() -> None:
     blob.add_diff(torch.ones(2))
     blob.add_diff(torch.ones(2))
     assert view.tolist() == [0, 0]
-    assert blob.diff is view
+    assert np.shares_memory(blob.diff, view)
     assert view.tolist() == [2, 2]
     view[0] = 7
     blob.add_diff(torch.ones(2))

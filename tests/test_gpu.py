@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import together
 import torch
 from differential import goldens
 from differential.compare import ask_ours, differences
@@ -55,3 +58,36 @@ def test_a_whole_step_gives_nearly_the_same(precision, compiles, monkeypatch):
     for ours, theirs in zip(whole.learnable, layers.learnable, strict=True):
         largest = theirs.diff_tensor.abs().max()
         assert (ours.diff_tensor - theirs.diff_tensor).abs().max() <= 2 * allowed * largest
+
+
+LINEAR = """
+net_param {
+  layer { name: "x" type: "DummyData" top: "x" dummy_data_param {
+    shape { dim: 2 dim: 3 } data_filler { value: 0.5 } } }
+  layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" loss_weight: 1
+    inner_product_param { num_output: 2 weight_filler { value: 0.25 } } }
+}
+base_lr: 0.1 lr_policy: "fixed"
+"""
+
+
+def _trained(uid: str) -> list[float]:
+    caffe.set_device(caffe.solver_rank())
+    caffe.set_mode_gpu()
+    Path(f"{caffe.solver_rank()}.prototxt").write_text(LINEAR)
+    solver = caffe.SGDSolver(f"{caffe.solver_rank()}.prototxt")
+    nccl = caffe.NCCL(solver, uid)
+    nccl.bcast()
+    solver.add_callback(nccl)
+    solver.step(3)
+    return solver.net.params["ip"][0].data.ravel().tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_solvers_are_joined_by_nccl(count, tmp_path, monkeypatch):
+    if torch.cuda.device_count() < count:
+        pytest.skip(f"torch sees fewer than {count} GPUs here")
+    assert caffe.has_nccl()
+    monkeypatch.chdir(tmp_path)
+    for found in together.values(together.run(_trained, caffe.NCCL.new_uid(), count=count)):
+        assert found == pytest.approx([0.25 - 3 * 0.1] * 6)

@@ -237,8 +237,8 @@ def test_views_stay_the_blobs_memory():
         run(net)
         run_back(net)
         for name, blob in net.blobs.items():
-            assert blob.data is views[name]
-            assert blob.diff is diff_views[name]
+            assert np.shares_memory(blob.data, views[name])
+            assert np.shares_memory(blob.diff, diff_views[name])
         data, weight = views["data"], weights["ip"]
         np.testing.assert_allclose(
             views["ip"], np.maximum(data @ weight.T + 0.5, 0), rtol=1e-5, atol=1e-6

@@ -67,7 +67,6 @@ NET = {
 }
 LEFT_OUT: dict[str, dict[str, str]] = {
     "caffe": {
-        "NCCL": "needs a build with NCCL; has_nccl() says False, as in BVLC's CPU build",
         "_caffe": COMPILED,
     },
     "caffe.io": dict.fromkeys(("resize", "skimage", "zoom"), OWN_IMPORTS),
@@ -83,7 +82,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "caffe.pycaffe": {
         **dict.fromkeys(("OrderedDict", "caffe", "np"), OWN_IMPORTS),
         **dict.fromkeys(("izip_longest", "six"), OLD_PYTHON),
-        "NCCL": "see caffe",
     },
     "caffe.proto.caffe_pb2": dict.fromkeys(
         ("_descriptor", "_message", "_reflection", "_sym_db", "_symbol_database"), GENERATED

@@ -187,7 +187,7 @@ def test_test_nets_take_the_weights_when_they_are_tested():
     trained.data[...] = 3
     assert (tested.data != trained.data).any()
     solver.step(1)
-    assert tested.data is trained.data
+    assert np.shares_memory(tested.data, trained.data)
 
 
 def test_each_test_gives_the_mean_of_its_outputs():

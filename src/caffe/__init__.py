@@ -19,6 +19,7 @@ from caffe.mode import (
     solver_count,
     solver_rank,
 )
+from caffe.nccl import NCCL
 from caffe.net import Net
 from caffe.net_spec import NetSpec, layers, params, to_proto
 from caffe.solvers import (
@@ -51,6 +52,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "Layer",
+    "NCCL",
     "Net",
     "NesterovSolver",
     "NetSpec",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from caffe.nccl import NCCL
 from recaffe.net import Net as RuntimeNet
 
 Hook = Callable[[int], Any]
@@ -35,8 +36,14 @@ class HookedNet(RuntimeNet):
         """Call ``hook(index)`` before each layer's backward, also where it has nothing to do."""
         self._hooks["before_backward"].append(hook)
 
-    def after_backward(self, hook: Hook) -> None:
-        """Call ``hook(index)`` after each layer's backward, also where it has nothing to do."""
+    def after_backward(self, hook: Hook | NCCL) -> None:
+        """Call ``hook(index)`` after each layer's backward, also where it has nothing to do.
+
+        An NCCL joins its solver instead, as ``solver.add_callback`` of it does.
+        """
+        if isinstance(hook, NCCL):
+            hook.add_to()
+            return
         self._hooks["after_backward"].append(hook)
 
     def _has_hooks(self, which: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recaffe.context import context
 from recaffe.layers import layer_types
+from recaffe.solver.link import can_use_nccl
 
 
 def set_mode_cpu() -> None:
@@ -74,12 +75,13 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Say that solvers run in processes, not threads; here they always do."""
+    """Say that each solver has a process of its own; Python layers that train insist on it."""
+    context.multiprocess = multiprocess
 
 
 def has_nccl() -> bool:
     """Whether the solvers of several processes can be joined by NCCL."""
-    return False
+    return can_use_nccl()
 
 
 def layer_type_list() -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from caffe.hooks import Hook, HookedNet
+from caffe.nccl import NCCL
 from caffe.views import Views
 from recaffe.blob import Blob
 from recaffe.errors import NetError, NoSuchBlobError, NoSuchLayerError, ShapeMismatchError
@@ -304,8 +305,11 @@ class Net:
         """Call ``hook(index)`` before each layer's backward, also where it has nothing to do."""
         self._runtime.before_backward(hook)
 
-    def after_backward(self, hook: Hook) -> None:
-        """Call ``hook(index)`` after each layer's backward, also where it has nothing to do."""
+    def after_backward(self, hook: Hook | NCCL) -> None:
+        """Call ``hook(index)`` after each layer's backward, also where it has nothing to do.
+
+        An NCCL joins its solver instead, as ``solver.add_callback`` of it does.
+        """
         self._runtime.after_backward(hook)
 
     # -- weights ----------------------------------------------------------------------

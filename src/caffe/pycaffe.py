@@ -1,5 +1,6 @@
 """Where BVLC's package keeps its nets and solvers; scripts that import them from here find them."""
 
+from caffe.nccl import NCCL
 from caffe.net import Net
 from caffe.solvers import (
     AdaDeltaSolver,
@@ -15,6 +16,7 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "NCCL",
     "NesterovSolver",
     "Net",
     "RMSPropSolver",

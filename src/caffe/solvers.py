@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from caffe.hooks import HookedNet
+from caffe.nccl import NCCL
 from caffe.net import FileName, Net, shown
 from recaffe.errors import SolverError
 from recaffe.proto.text import read_solver
@@ -80,15 +81,23 @@ class Solver:
         self._runtime.apply_update()
 
     def add_callback(
-        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+        self,
+        on_start: Callable[[], Any] | NCCL,
+        on_gradients_ready: Callable[[], Any] | None = None,
     ) -> None:
-        """Call functions in each iteration of :meth:`step`.
+        """Call functions in each iteration of :meth:`step`, or let an NCCL join the solver.
 
         Args:
-            on_start: called before the forward pass, when the parameters' diffs are zero.
+            on_start: called before the forward pass, when the parameters' diffs are zero; or an
+                NCCL alone.
             on_gradients_ready: called after the backward pass, before the update.
         """
-        self._runtime.add_callback(on_start, on_gradients_ready)
+        if isinstance(on_start, NCCL) and on_gradients_ready is None:
+            on_start.add_to(self)
+        elif isinstance(on_start, NCCL) or on_gradients_ready is None:
+            raise TypeError("add_callback takes on_start and on_gradients_ready, or an NCCL alone")
+        else:
+            self._runtime.add_callback(on_start, on_gradients_ready)
 
     def snapshot(self) -> tuple[Path, Path]:
         """Write weights and state under ``snapshot_prefix``; return their paths."""

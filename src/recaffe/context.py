@@ -5,6 +5,8 @@ Source: the class ``Caffe`` in ``common.cpp``.
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from recaffe.errors import DeviceError
@@ -20,6 +22,7 @@ class Context:
         precision: of training steps whose blobs nobody looks at; see :meth:`set_precision`.
         compiles: whether such steps are compiled, which takes minutes once and pays on a GPU.
         solver_count, solver_rank: how many solvers train together, and which of them this one is.
+        multiprocess: whether each of them is said to have a process of its own.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,7 @@ class Context:
         self.device_id = 0
         self.solver_count = 1
         self.solver_rank = 0
+        self.multiprocess = False
         self._on_gpu = False
         self._seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
@@ -35,6 +39,11 @@ class Context:
     @property
     def device(self) -> torch.device:
         return torch.device("cuda", self.device_id) if self._on_gpu else CPU
+
+    @property
+    def is_root_solver(self) -> bool:
+        """Whether this solver is the one that tests, logs and takes snapshots for all."""
+        return self.solver_rank == 0
 
     def use_cpu(self) -> None:
         self._on_gpu = False
@@ -102,3 +111,6 @@ class Context:
 
 
 context = Context()
+
+# The threads of torch do not come along into a forked process, which would wait for them.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -14,6 +14,7 @@
     │   │   └── NoSuchMethodError     a method that a user's layer lacks
     │   └── ShapeMismatchError    two shapes that had to be equal
     ├── SolverError          a solver's parameters, or a state that does not fit
+    │   └── SolverLostError  another of the solvers that train together is gone
     ├── DataError            a data source: absent, empty, or with a bad record
     │   └── SizeError        the same of a record
     ├── DeviceError          the GPU asked for is not there
@@ -74,6 +75,10 @@ class ShapeMismatchError(NetError, ValueError):
 
 class SolverError(CaffeError):
     """A solver's parameters, or a solver state that does not fit the net."""
+
+
+class SolverLostError(SolverError):
+    """Another of the solvers that train together is gone, or never came."""
 
 
 class DataError(CaffeError):

@@ -29,6 +29,7 @@ def test_names():
         "Classifier",
         "Detector",
         "Layer",
+        "NCCL",
         "NesterovSolver",
         "Net",
         "NetSpec",

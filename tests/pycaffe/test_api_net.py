@@ -1,5 +1,7 @@
 """caffe.Net: making nets, what they show, forward and backward, weights."""
 
+import os
+import signal
 from collections import OrderedDict
 from pathlib import Path
 
@@ -546,3 +548,27 @@ def test_an_exception_in_a_hook_goes_on():
     error = raised(net.forward)
     assert isinstance(error, ValueError)
     assert str(error) == "layer 0"
+
+
+def test_a_forked_process_goes_on_with_the_net():
+    """As workers of a pool do, after the net has run in the process that starts them."""
+    text = (
+        'force_backward: true layer { name: "d" type: "Input" top: "d" '
+        "input_param { shape { dim: 8 dim: 3 dim: 64 dim: 64 } } }"
+        'layer { name: "c" type: "Convolution" bottom: "d" top: "c" convolution_param { '
+        'num_output: 16 kernel_size: 3 weight_filler { type: "constant" value: 0.1 } } }'
+    )
+    net = caffe.Net(write("fork.prototxt", text), caffe.TEST)
+    net.blobs["d"].data[...] = 1
+    net.forward()
+    net.blobs["c"].diff[...] = 1
+    net.backward()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        net.blobs["d"].data[...] = 2
+        net.forward()
+        net.backward()
+        right = abs(net.blobs["c"].data - 5.4).max() < 1e-4
+        os._exit(0 if right else 3)
+    assert os.waitpid(child, 0)[1] == 0

@@ -6,23 +6,19 @@ Source: ``tools/caffe.cpp``.
 from __future__ import annotations
 
 import argparse
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch
-from google.protobuf import text_format
 
-from caffe.commands import program
+from caffe.commands import devices, program
 from caffe.commands.program import Parser, info
+from caffe.commands.train import train
 from recaffe.context import context
 from recaffe.errors import CaffeError, DeviceError
 from recaffe.net import Net, load_weights
-from recaffe.proto.schema import TEST, TRAIN, SolverParameter
-from recaffe.proto.text import read_net, read_solver
-from recaffe.solver import Action, make_solver
+from recaffe.proto.schema import TEST, TRAIN
+from recaffe.proto.text import read_net
 
 FILE = "caffe.cpp"
 USAGE = """command line brew
@@ -46,7 +42,7 @@ def parser() -> Parser:
     parser = Parser("caffe", USAGE)
     parser.add_argument("command", nargs="?", help="train, test, time or device_query")
     flag = parser.flag
-    flag("gpu", "run on this GPU, a number or 'all'; by default on the CPU")
+    flag("gpu", "run on this GPU; train on these, separated by ',', or 'all'; by default the CPU")
     flag("solver", "the solver definition protocol buffer text file")
     flag("model", "the model definition protocol buffer text file")
     flag("phase", "network phase (TRAIN or TEST), for 'time'")
@@ -71,88 +67,15 @@ def _run(options: argparse.Namespace) -> int | None:
     return None
 
 
-# -- train ---------------------------------------------------------------------------------
-
-
-def train(options: argparse.Namespace) -> None:
-    if not options.solver:
-        raise CaffeError("Need a solver definition to train.")
-    if options.snapshot and options.weights:
-        raise CaffeError("Give a snapshot to resume training or weights to finetune but not both.")
-    param = read_solver(options.solver)
-    param.train_state.level = options.level
-    param.train_state.stage.extend(options.stage.split(","))
-    if options.weights:
-        param.weights[:] = [options.weights]
-    gpu = options.gpu
-    if not gpu and param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU:
-        gpu = str(param.device_id) if param.HasField("device_id") else "0"
-    effects = {
-        signal.SIGINT: _effect(options.sigint_effect),
-        signal.SIGHUP: _effect(options.sighup_effect),
-    }
-    param.solver_mode = SolverParameter.GPU if gpu else SolverParameter.CPU
-    _choose_device(gpu, 197, (FILE, 204))
-    info(
-        ("solver.cpp", 45),
-        "Initializing solver from parameters: \n%s",
-        text_format.MessageToString(param).rstrip(),
-    )
-    solver = make_solver(param)
-    with _signals(effects) as received:
-        solver.action = lambda: received.pop(0) if received else Action.NONE
-        if options.snapshot:
-            info((FILE, 235), "Resuming from %s", options.snapshot)
-            solver.restore(options.snapshot)
-        info((FILE, 239), "Starting Optimization")
-        solver.solve()
-    info((FILE, 250), "Optimization Done.")
-
-
-def _effect(name: str) -> Action:
-    try:
-        return Action(name)
-    except ValueError:
-        raise CaffeError(
-            f'Invalid signal effect "{name}" was specified; known: snapshot, stop, none'
-        ) from None
-
-
-@contextmanager
-def _signals(effects: dict[signal.Signals, Action]) -> Iterator[list[Action]]:
-    """What signals have asked for so far, meanwhile."""
-    received: list[Action] = []
-    before = {
-        number: signal.signal(number, lambda *_, wanted=effect: received.append(wanted))
-        for number, effect in effects.items()
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+# -- test ----------------------------------------------------------------------------------
 
 
 def _choose_device(gpu: str, cpu_line: int, gpu_place: tuple[str, int]) -> None:
-    if not gpu:
-        info((FILE, cpu_line), "Use CPU.")
-        context.use_cpu()
-        return
-    every = [str(index) for index in range(torch.cuda.device_count())]
-    numbers = every if gpu == "all" else gpu.split(",")
-    if len(numbers) > 1:
-        raise DeviceError(
-            f"-gpu {gpu}: {len(numbers)} GPUs were asked for, but a solver trains on one; "
-            "name one, and multiply its batch size to train as Caffe does on several"
-        )
-    if not numbers or not numbers[0].isdigit():
-        raise DeviceError(f"-gpu {gpu}: expected a GPU's number or 'all' where there are any")
-    info(gpu_place, "Using GPUs %s", numbers[0])
-    context.select_gpu(int(numbers[0]))
-    context.use_gpu()
-
-
-# -- test ----------------------------------------------------------------------------------
+    chosen = devices.named(gpu)
+    if len(chosen) > 1:
+        raise DeviceError(f"-gpu {gpu}: only 'train' runs on several GPUs; name one")
+    devices.tell(chosen, cpu_line, gpu_place)
+    devices.use(chosen[0])
 
 
 def _net(options: argparse.Namespace, phase: int) -> Net:

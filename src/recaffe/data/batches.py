@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from recaffe.data import datum
-from recaffe.data.leveldb_reader import LeveldbReader
-from recaffe.data.lmdb_reader import LmdbReader
 from recaffe.data.transformer import Transformer
 from recaffe.errors import DataError
 
@@ -87,9 +85,11 @@ class Batches:
             )
 
 
-def records(reader: LmdbReader | LeveldbReader, color: bool | None) -> Iterator[Sample]:
-    """The images in a database of Datum records; encoded ones are decoded as ``color`` says."""
-    for key, value in reader:
-        place = f"{reader.source}, key {key.decode(errors='replace')}"
+def records(
+    items: Iterable[tuple[bytes, bytes]], source: str, color: bool | None
+) -> Iterator[Sample]:
+    """The images in Datum records of ``source``; encoded ones are decoded as ``color`` says."""
+    for key, value in items:
+        place = f"{source}, key {key.decode(errors='replace')}"
         record = datum.parse(value, place)
         yield Sample(datum.to_array(record, place, color), record.label, place)

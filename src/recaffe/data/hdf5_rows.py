@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recaffe.data.share import Share
 from recaffe.errors import DataError, FormatError
 from recaffe.proto.hdf5 import read_arrays
 
@@ -36,6 +37,7 @@ class Hdf5Rows:
         files: names of files, read one at a time as their turn comes.
         datasets: names of the datasets, each of which has a row for each item.
         random: if given, orders the files anew for each turn, and the rows of each file.
+        share: which of the rows are read; by default all.
 
     Attributes:
         row_shapes: of each dataset's rows.
@@ -45,14 +47,19 @@ class Hdf5Rows:
     """
 
     def __init__(
-        self, files: Sequence[str], datasets: Sequence[str], random: np.random.Generator | None
+        self,
+        files: Sequence[str],
+        datasets: Sequence[str],
+        random: np.random.Generator | None,
+        share: Share = Share(),  # noqa: B008
     ) -> None:
+        self._share, self._passed = share, 0
         self._files, self._datasets, self._random = list(files), list(datasets), random
         self._file, self._row = 0, 0
         self._file_order = self._order(len(files))
         self._arrays = self._load()
         self.row_shapes = [array.shape[1:] for array in self._arrays]
-        self._row_order = self._order(len(self._arrays[0]))
+        self._row_order = self._own_rows()
 
     def take(self, count: int) -> list[np.ndarray]:
         """The next ``count`` rows of each dataset."""
@@ -82,7 +89,14 @@ class Hdf5Rows:
                     f"{self._name()}: expected rows of the shapes {self.row_shapes} as in the "
                     f"first file, found {found}"
                 )
-        self._row_order = self._order(len(self._arrays[0]))
+        self._row_order = self._own_rows()
+
+    def _own_rows(self) -> np.ndarray:
+        """The rows of the file that is open which are this reader's, in their order."""
+        order = self._order(len(self._arrays[0]))
+        own = order[self._share.of_rows(self._passed)]
+        self._passed += len(order)
+        return own
 
     def _order(self, count: int) -> np.ndarray:
         return np.arange(count) if self._random is None else self._random.permutation(count)

@@ -29,6 +29,10 @@ class Layer:
             ``None`` means no limit.
         as_many: whether each bottom has a top.
         in_place: whether a top may overwrite the bottom of the same index.
+        shares_data, shares_diff: whether data, and diff, of the tops are the first bottom's memory.
+        puts_aside: whether Caffe's forward puts aside all that its backward needs. Else that
+            reads bottoms and parameters as they are by then.
+        reads_top: whether Caffe's backward reads the top; see :meth:`gradient_of_blobs`.
         is_loss: whether the first top is a loss, which has ``loss_weight: 1`` by default.
             Tops that a loss layer needs and the prototxt leaves out are added without a name.
         blobs: the parameters, in Caffe's order (weights, then bias).
@@ -39,6 +43,10 @@ class Layer:
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
     as_many: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
+    shares_data: bool = False
+    shares_diff: bool = False
+    puts_aside: ClassVar[bool] = False
+    reads_top: ClassVar[bool] = False
     is_loss: ClassVar[bool] = False
 
     def __init__(self, param: Any, phase: int) -> None:
@@ -82,6 +90,25 @@ class Layer:
         """The tops, computed from the bottoms and the parameters."""
         raise NotImplementedError
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        """Whether Caffe's backward reads that bottom as it is by then.
+
+        Else what a user writes into it after the forward counts for nothing.
+        """
+        return not self.puts_aside
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the first top overwrites the first bottom."""
+        return list(self.param.bottom[:1]) == list(self.param.top[:1])
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        """The bottom's gradient by Caffe's formula, where a user has written to one of both.
+
+        Only for layers that say :attr:`reads_top`.
+        """
+        raise NotImplementedError
+
     def propagates_to(self, bottom_index: int) -> bool:
         """Whether a gradient for that bottom exists: not for labels, say."""
         return True
@@ -106,7 +133,7 @@ class Layer:
             fillers.fill(values, filler, context.generator(values.device))
         except LayerError as error:
             raise self.error(str(error)) from None
-        blob.data[...] = values.numpy()
+        blob.set_data(values.to(blob.device))
         self.blobs.append(blob)
 
     def error(self, message: str) -> LayerError:

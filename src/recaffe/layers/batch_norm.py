@@ -28,6 +28,7 @@ class BatchNorm(Layer):
     """
 
     in_place = True
+    puts_aside = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         (shape,) = bottom_shapes

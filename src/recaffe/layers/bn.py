@@ -40,6 +40,7 @@ class BN(Layer):
 
     tops = (1, 3)
     in_place = True
+    puts_aside = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         (shape,) = bottom_shapes

@@ -32,6 +32,9 @@ class Concat(Layer):
 
     bottoms = (1, None)
 
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self.shares_data = self.shares_diff = len(bottom_shapes) == 1
+
     def _axis(self, shape: Shape) -> int:
         return _along(self, self.param.concat_param, "concat_dim", shape)
 
@@ -62,6 +65,9 @@ class Slice(Layer):
     """
 
     tops = (1, None)
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        self.shares_data = self.shares_diff = self.top_count == 1
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -49,6 +49,9 @@ class ContrastiveLoss(Layer):
             raise self.error(f"expected labels (N,), found {list(bottom_shapes[2])}")
         return [()]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return bottom_index == 2
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         items = len(bottoms[0])
         one, other = (bottom.reshape(items, -1) for bottom in bottoms[:2])

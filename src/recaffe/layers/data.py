@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from recaffe.data.batches import Batches, records
 from recaffe.data.leveldb_reader import LeveldbReader
 from recaffe.data.lmdb_reader import LmdbReader
+from recaffe.data.share import share_of
 from recaffe.layers.base import Layer, register
 from recaffe.layers.prefetching import Prefetching
 
@@ -26,7 +28,8 @@ class Data(Prefetching):
     """Batches of images, transformed, and their labels, from a database of Datum records.
 
     Records come in key order and start over after the last, across epochs and, in a test
-    net, across tests. Shapes: data ``(batch_size, C, H, W)``; labels ``(batch_size,)``.
+    net, across tests. Of several solvers that train together each reads its share of them.
+    Shapes: data ``(batch_size, C, H, W)``; labels ``(batch_size,)``.
     Fields of ``data_param`` that Caffe 1.0 reads no more are told of and skipped.
 
     Source: ``data_layer.cpp``.
@@ -38,9 +41,11 @@ class Data(Prefetching):
         parameter = self.param.data_param
         self.check_batch_size(parameter.batch_size)
         warn_of_skipped(self, parameter, _SKIPPED)
-        reader = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
-        transformer = self.make_transformer()
-        samples = records(reader(parameter.source), transformer.color)
+        kind = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
+        share, transformer = share_of(self.phase), self.make_transformer()
+        reader = kind(parameter.source)
+        own = itertools.islice(reader, share.rank, None, share.count)
+        samples = records(own, parameter.source, transformer.color)
         return Batches(samples, parameter.batch_size, transformer)
 
 

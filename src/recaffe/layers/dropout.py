@@ -23,6 +23,7 @@ class Dropout(Layer):
     """
 
     in_place = True
+    puts_aside = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.ratio = self.param.dropout_param.dropout_ratio

@@ -46,6 +46,9 @@ class Eltwise(Layer):
                 )
         return [first]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return self.param.eltwise_param.operation == self.param.eltwise_param.PROD
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         parameter = self.param.eltwise_param
         first, second, *others = bottoms

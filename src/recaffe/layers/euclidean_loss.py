@@ -23,6 +23,7 @@ class EuclideanLoss(Layer):
 
     bottoms = (2, 2)
     is_loss = True
+    puts_aside = True
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         same_batch(self, bottom_shapes)

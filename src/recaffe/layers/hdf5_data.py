@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recaffe.context import context
 from recaffe.data.hdf5_rows import Hdf5Rows, read_file_names
+from recaffe.data.share import share_of
 from recaffe.layers.base import Layer, Shape, register
 from recaffe.layers.prefetching import random_seed
 
@@ -20,8 +21,9 @@ class HDF5Data(Layer):
 
     ``source`` lists the files. Rows come in their order, file after file, and start over after
     the last; with ``shuffle`` the files come in a new order for each turn, and so do the rows
-    of each file. Datasets ``(rows, ...)`` of integers or floats give tops
-    ``(batch_size, ...)`` as they are: there is no transformation.
+    of each file. Of several solvers that train together each reads its share of the rows.
+    Datasets ``(rows, ...)`` of integers or floats give tops ``(batch_size, ...)`` as they are:
+    there is no transformation.
 
     Source: ``hdf5_data_layer.cpp``.
     """
@@ -41,6 +43,7 @@ class HDF5Data(Layer):
             read_file_names(parameter.source),
             list(self.param.top),
             shuffled if parameter.shuffle else None,
+            share_of(self.phase),
         )
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:

@@ -26,6 +26,7 @@ class HingeLoss(Layer):
 
     bottoms = (2, 2)
     is_loss = True
+    puts_aside = True
 
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0

@@ -22,6 +22,7 @@ class LRN(Layer):
     """
 
     in_place = True
+    puts_aside = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.lrn_param

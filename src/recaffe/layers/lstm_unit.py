@@ -34,6 +34,7 @@ class LSTMUnit(Layer):
 
     bottoms = (3, 3)
     tops = (2, 2)
+    puts_aside = True
 
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index < 2

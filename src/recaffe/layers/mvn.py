@@ -23,6 +23,7 @@ class MVN(Layer):
     """
 
     in_place = True
+    puts_aside = True
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

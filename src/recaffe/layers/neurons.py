@@ -67,8 +67,13 @@ class ELU(_Neuron):
     Source: ``elu_layer.cpp``; Clevert et al. 2015.
     """
 
+    reads_top = True
+
     def _of(self, bottom: Tensor) -> Tensor:
         return F.elu(bottom, self.param.elu_param.alpha)
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        return torch.where(bottom > 0, diff, diff * (top + self.param.elu_param.alpha))
 
 
 @register("Sigmoid")
@@ -78,8 +83,13 @@ class Sigmoid(_Neuron):
     Source: ``sigmoid_layer.cpp``.
     """
 
+    reads_top = True
+
     def _of(self, bottom: Tensor) -> Tensor:
         return bottom.sigmoid()
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        return diff * top * (1 - top)
 
 
 @register("Swish")
@@ -88,6 +98,8 @@ class Swish(_Neuron):
 
     Source: ``swish_layer.cpp``; Ramachandran et al. 2017.
     """
+
+    puts_aside = True
 
     def _of(self, bottom: Tensor) -> Tensor:
         beta = self.param.swish_param.beta
@@ -101,8 +113,13 @@ class TanH(_Neuron):
     Source: ``tanh_layer.cpp``.
     """
 
+    reads_top = True
+
     def _of(self, bottom: Tensor) -> Tensor:
         return bottom.tanh()
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        return diff * (1 - top * top)
 
 
 @register("Threshold")

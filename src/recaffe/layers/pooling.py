@@ -32,6 +32,7 @@ class Pooling(Layer):
     """
 
     tops = (1, 2)
+    puts_aside = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.pooling_param

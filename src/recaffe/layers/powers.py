@@ -37,6 +37,8 @@ class Exp(_OfBase):
     Source: ``exp_layer.cpp``.
     """
 
+    reads_top = True
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.exp_param
         log_base = self._log_base(parameter.base)
@@ -44,6 +46,9 @@ class Exp(_OfBase):
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         return [_affine(bottoms[0], self.scale, self.shift).exp()]
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        return diff * top * self.scale
 
 
 @register("Log")
@@ -75,6 +80,16 @@ class Power(Layer):
     """
 
     in_place = True
+    reads_top = True
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        parameter = self.param.power_param
+        power, scale, shift = parameter.power, parameter.scale, parameter.shift
+        factor = power * scale
+        if not factor or power == 1:
+            return diff * factor
+        base = _affine(bottom, scale, shift)
+        return diff * factor * (base if power == 2 else top / base)
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         parameter = self.param.power_param

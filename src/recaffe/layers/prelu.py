@@ -44,5 +44,8 @@ class PReLU(Layer):
             raise self.error(f"has slopes of {slopes[0]} channels, found {list(shape)}")
         return [shape]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return not self.is_in_place
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         return [F.prelu(bottoms[0], params[0])]

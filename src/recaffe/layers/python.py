@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from recaffe.blob import Blob
+from recaffe.context import context
 from recaffe.errors import NoSuchMethodError
 from recaffe.layers.base import BlobLayer, Shape, register
 from recaffe.user import UserBlob, UserLayer
@@ -21,7 +22,8 @@ class Python(BlobLayer):
     The class is derived from :class:`UserLayer`; the module is imported as by ``import``, so
     its folder is in PYTHONPATH or beside the program. An exception of the user's code goes on
     as it is, with a note that names the layer. ``share_in_parallel`` is for the threads of
-    several GPUs in one process, which are not there.
+    several GPUs in one process, which are not there: of several solvers that train together
+    each must have a process of its own, and say so.
 
     Attributes:
         user: the user's object. What it calls its attributes is its own affair.
@@ -35,6 +37,11 @@ class Python(BlobLayer):
 
     def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
         super().attach(bottoms, tops)
+        if self.is_training and context.solver_count > 1 and not context.multiprocess:
+            raise self.error(
+                f"trains with {context.solver_count} solvers only where each of them has a process "
+                "of its own: call caffe.set_multiprocess(True) in each"
+            )
         self._bottoms = [UserBlob(blob) for blob in bottoms]
         self._tops = [UserBlob(blob) for blob in tops]
         self.user: UserLayer = self._call(self._user_class(), self.param)

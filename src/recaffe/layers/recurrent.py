@@ -33,6 +33,8 @@ class _Recurrent(Layer):
         states: how many tensors the state is made of.
     """
 
+    puts_aside = True
+
     states: ClassVar[int]
 
     bottoms = (2, None)

@@ -13,6 +13,8 @@ from recaffe.layers.base import Layer, Shape, register
 class _Reshaping(Layer):
     """The bottom's values in the order they have, in the top's shape."""
 
+    shares_data = shares_diff = True
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         (bottom,) = bottoms
         (shape,) = self.top_shapes([tuple(bottom.shape)])

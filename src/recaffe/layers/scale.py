@@ -104,6 +104,9 @@ class Scale(_Spread):
             self._check_fit(self.param.scale_param.axis, array, bottom_shapes[0])
         return [bottom_shapes[0]]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return bottom_index > 0 or not self.is_in_place
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         bottom, *arrays = [*bottoms, *params]
         axis = self.param.scale_param.axis

@@ -39,6 +39,9 @@ class SigmoidCrossEntropyLoss(Layer):
             )
         return [()]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return bottom_index > 0
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         scores = bottoms[0]
         targets = bottoms[1].reshape(scores.shape)

@@ -18,9 +18,13 @@ class Softmax(Layer):
     """
 
     in_place = True
+    reads_top = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.axis = self.canonical_axis(self.param.softmax_param.axis, bottom_shapes[0])
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         return [torch.softmax(bottoms[0], self.axis)]
+
+    def gradient_of_blobs(self, bottom: Tensor, top: Tensor, diff: Tensor) -> Tensor:
+        return top * (diff - (top * diff).sum(self.axis, keepdim=True))

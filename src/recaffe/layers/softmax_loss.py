@@ -48,6 +48,9 @@ class SoftmaxWithLoss(Layer):
         same_batch(self, bottom_shapes)
         return [(), bottom_shapes[0]][: self.top_count]
 
+    def reads_bottom(self, bottom_index: int) -> bool:
+        return bottom_index > 0
+
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         scores, labels = bottoms
         log_probabilities = torch.log_softmax(scores, self.axis)

@@ -19,6 +19,7 @@ class Split(Layer):
     """
 
     tops = (1, None)
+    shares_data = True
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         return [bottom_shapes[0]] * len(self.param.top)

@@ -25,6 +25,8 @@ class SPP(Layer):
     Source: ``spp_layer.cpp``; He et al. 2014.
     """
 
+    puts_aside = True
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         parameter = self.param.spp_param
         if parameter.pool == parameter.STOCHASTIC:

@@ -16,20 +16,10 @@ from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
 from recaffe.net.sharing import LearnableParams
 from recaffe.net.splits import insert_splits
+from recaffe.net.tapes import Tapes
 from recaffe.net.whole import WholeStep
 from recaffe.proto.schema import NetState
 from recaffe.proto.upgrade import upgrade_net
-
-
-class _Tape:
-    """What a layer's backward needs of its forward: the leaves and the tops made of them."""
-
-    __slots__ = ("bottoms", "params", "tops")
-
-    def __init__(
-        self, bottoms: Sequence[Tensor], params: Sequence[Tensor], tops: Sequence[Tensor]
-    ) -> None:
-        self.bottoms, self.params, self.tops = bottoms, params, tops
 
 
 class Net:
@@ -77,7 +67,6 @@ class Net:
         self.layer_bottoms: list[list[Blob]] = []
         self.layer_tops: list[list[Blob]] = []
         self._bottom_shapes: list[list[tuple[int, ...]]] = []
-        self._tapes: list[_Tape | None] = []
         self._given_rates: list[list[float]] = []
         for layer_param in self.param.layer:
             self._append(layer_param)
@@ -92,6 +81,7 @@ class Net:
         self.plan = plan_gradients(
             self.layers, self._given_rates, self.loss_weights, self.param.force_backward
         )
+        self._tapes = Tapes(self.layers, self.layer_bottoms, self.layer_tops)
         self._set_loss_diffs()
         self._loss_terms: list[Tensor | None] = [None] * len(self.layers)
         self._whole_step: WholeStep | None = None
@@ -120,12 +110,15 @@ class Net:
         except CaffeError as error:
             raise layer.error(str(error)) from error
         for top, shape in zip(tops, top_shapes, strict=True):
+            if layer.shares_data:
+                top.share_data(bottoms[0])
+            if layer.shares_diff:
+                top.share_diff(bottoms[0])
             top.reshape(shape)
         self.layers.append(layer)
         self.layer_bottoms.append(bottoms)
         self.layer_tops.append(tops)
         self._bottom_shapes.append(shapes)
-        self._tapes.append(None)
         self._given_rates.append(
             [given[i].lr_mult if i < len(given) else 1.0 for i in range(len(layer.blobs))]
         )
@@ -226,24 +219,18 @@ class Net:
             return
         if shapes != self._bottom_shapes[index]:
             self._reshape_layer(index)
-        inputs = [self._input(index, blob) for blob in bottoms]
-        params = [blob.data_tensor.detach() for blob in layer.blobs]
         if record:
-            for tensor, wanted in zip(inputs, self.plan.bottoms[index], strict=True):
-                tensor.requires_grad_(wanted)
-            for tensor, wanted in zip(params, self.plan.params[index], strict=True):
-                tensor.requires_grad_(wanted)
-        with torch.set_grad_enabled(record):
-            tops = layer.forward(inputs, params)
-        self._tapes[index] = _Tape(inputs, params, tops) if record else None
+            tops = self._tapes.run(index, self.plan.bottoms[index], self.plan.params[index])
+        else:
+            self._tapes.forget(index)
+            with torch.no_grad():
+                tops = layer.forward(
+                    [blob.data_tensor for blob in bottoms],
+                    [blob.data_tensor for blob in layer.blobs],
+                )
+        self._tapes.note(index, tops)
         for blob, tensor in zip(self.layer_tops[index], tops, strict=False):
             blob.set_data(tensor)
-
-    def _input(self, index: int, blob: Blob) -> Tensor:
-        tensor = blob.data_tensor.detach()
-        # The top will overwrite a view that somebody holds, but backward needs the input.
-        overwritten = blob in self.layer_tops[index] and blob.data_handed_out
-        return tensor.clone() if overwritten else tensor
 
     def backward_layers(self, start: int, end: int, retain: bool = True) -> None:
         """Run the layers ``start`` down to ``end``, both included, backward.
@@ -267,9 +254,12 @@ class Net:
         params = _chosen(layer.blobs, self.plan.params[index])
         if not bottoms and not params:
             return
-        tape = self._tapes[index]
-        if tape is None:
-            raise NetError(f"layer '{layer.name}': backward before forward; run forward() first")
+        if layer.reads_top and self._tapes.were_written(index):
+            (bottom,), (top,) = self.layer_bottoms[index], self.layer_tops[index]
+            read = (bottom.data_tensor, top.data_tensor, top.diff_tensor)
+            bottom.set_diff(layer.gradient_of_blobs(*read))
+            return
+        tape = self._tapes.refreshed(index)
         tops = [
             (tensor, _own_diff(blob))
             for tensor, blob in zip(tape.tops, self.layer_tops[index], strict=False)
@@ -289,7 +279,7 @@ class Net:
         for blob, gradient in zip(params, gradients[len(bottoms) :], strict=True):
             blob.add_diff(gradient)
         if not retain:
-            self._tapes[index] = None
+            self._tapes.forget(index)
 
     def clear_param_diffs(self) -> None:
         """Make the diffs of all parameters zero."""

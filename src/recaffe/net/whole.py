@@ -93,8 +93,8 @@ class WholeStep:
     def _release(self) -> None:
         kept = set(self._kept)
         for layer, tops in zip(self._net.layers, self._net.layer_tops, strict=True):
-            if layer.type != "Input" and not isinstance(layer, BlobLayer):
-                # whose tops hold what the user or the layer wrote
+            # The tops of the others hold what the user or the layer wrote, or some bottom's.
+            if layer.type != "Input" and not isinstance(layer, BlobLayer) and not layer.shares_data:
                 for top in set(tops) - kept:
                     top.release()
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from recaffe.context import context
 from recaffe.errors import SolverError
 from recaffe.net import Net, load_weights
 from recaffe.proto.schema import TEST, TRAIN, NetParameter, NetState
@@ -33,7 +34,8 @@ def make_train_net(param: Any, make_net: MakeNet) -> Net:
             f"found {', '.join(given) or 'none'}"
         )
     source = getattr(param, given[0])
-    logger.info("Creating training net %s", _described(given[0], source, "from"))
+    if context.is_root_solver:
+        logger.info("Creating training net %s", _described(given[0], source, "from"))
     net = _net(source, TRAIN, param.train_state, make_net)
     _load(net, param)
     return net

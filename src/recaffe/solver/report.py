@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recaffe.context import context
 from recaffe.net import Net
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ def _both_sides(net: Net) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _log_forward(net: Net, index: int) -> None:
+    if not context.is_root_solver:
+        return
     layer = net.layers[index]
     where = f"    [Forward] Layer {layer.name},"
     for name, blob in zip(layer.top_names, net.layer_tops[index], strict=True):
@@ -83,6 +86,8 @@ def _log_forward(net: Net, index: int) -> None:
 
 
 def _log_backward(net: Net, index: int) -> None:
+    if not context.is_root_solver:
+        return
     layer = net.layers[index]
     where = f"    [Backward] Layer {layer.name},"
     wanted = net.plan.bottoms[index]

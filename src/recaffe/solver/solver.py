@@ -55,6 +55,8 @@ class Solver(ABC):
         action: where it is set, asked after every iteration of the training and before every one
             of a test what to do: go on, take a snapshot, or stop, which makes :meth:`solve` take
             one as at the end.
+        agree: asked before every update whether to stop, given whether this solver is to; where
+            several train together it says what holds for all.
 
     Raises:
         SolverError: settings that do not fit together.
@@ -68,22 +70,27 @@ class Solver(ABC):
         self.iteration = 0
         self._check_settings()
         if param.random_seed >= 0:
-            context.seed(param.random_seed)
+            # Each of several solvers draws its own random numbers.
+            context.seed(param.random_seed + context.solver_rank)
         self.net = make_train_net(param, make_net)
         self._check_regularization()
-        snapshots.check_snapshots(param, self.net)
+        if context.is_root_solver:
+            snapshots.check_snapshots(param, self.net)
         self.test_nets = make_test_nets(param, make_net)
         self._histories: list[list[Tensor | None]] = [
             [None] * len(self.net.learnable) for _ in self.slots
         ]
         self._recent_losses: deque[float] = deque(maxlen=param.average_loss)
         self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._is_looked_at = False
         # As in Caffe, the train net tells its numbers in the iterations that are displayed.
         self._debug = False
         self.action: Callable[[], Action] | None = None
+        self.agree: Callable[[bool], bool] = bool
         self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), 0
-        logger.info("Solver scaffolding done.")
+        if context.is_root_solver:
+            logger.info("Solver scaffolding done.")
 
     def _check_settings(self) -> None:
         learning_rate(self.param, 0)
@@ -100,7 +107,12 @@ class Solver(ABC):
     # -- the loop ---------------------------------------------------------------------
 
     def solve(self) -> None:
-        """Train up to ``max_iter``; then snapshot and test as the solver says."""
+        """Train up to ``max_iter``; then snapshot and test as the solver says.
+
+        Raises:
+            SolverError: another solver's part, of several that train together; see :meth:`step`.
+        """
+        self._check_root("solves to the end")
         logger.info("Solving %s", self.net.name)
         logger.info("Learning Rate Policy: %s", self.param.lr_policy)
         self.step(self.param.max_iter - self.iteration)
@@ -121,6 +133,9 @@ class Solver(ABC):
     def step(self, iterations: int, keep_last: bool = True) -> None:
         """Make ``iterations`` updates, with the tests and snapshots that fall due.
 
+        Of several solvers that train together only the one of rank 0 tests, displays and
+        takes snapshots.
+
         Args:
             keep_last: leave the last iteration's data and diff of every blob behind. Those of
                 the parameters and the data of the outputs are there in any case.
@@ -130,26 +145,25 @@ class Solver(ABC):
         self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
         for left in reversed(range(iterations)):
-            if self._is_due(param.test_interval) and (self.iteration or param.test_initialization):
+            if self._is_test_due() and not self._stopped:
                 self.test_all()
-                if self._stopped:
-                    break
+            self._stopped = self.agree(self._stopped)
+            if self._stopped:
+                break
             self._debug = self._is_due(param.display) and param.debug_info
             self.net.clear_param_diffs()
             for on_start, _ in self._callbacks:
                 on_start()
-            # A callback may look at any blob.
-            self._compute_gradients(keep=bool(self._callbacks) or (keep_last and left == 0))
-            if self._is_due(param.display):
+            self._compute_gradients(keep=self._is_looked_at or (keep_last and left == 0))
+            if self._is_due(param.display) and context.is_root_solver:
                 self._display()
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
             self.apply_update()
             self._obey()
-            if self._is_due(param.snapshot) or self._is_snapshot_wanted:
+            is_due = self._is_due(param.snapshot) and context.is_root_solver
+            if is_due or self._is_snapshot_wanted:
                 self.snapshot()
-            if self._stopped:
-                break
 
     def _obey(self) -> None:
         """Ask :attr:`action` what to do, until it asks for nothing more."""
@@ -161,20 +175,35 @@ class Solver(ABC):
                 self._is_snapshot_wanted = True
 
     def add_callback(
-        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+        self,
+        on_start: Callable[[], Any],
+        on_gradients_ready: Callable[[], Any],
+        looks: bool = True,
     ) -> None:
         """Call functions in each iteration of :meth:`step`.
 
-        With a callback each iteration leaves data and diff of every blob behind.
-
         Args:
+            looks: whether they may look at any blob, so that each iteration must leave data
+                and diff of every blob behind; without, those of the parameters are there.
             on_start: called before the forward pass, when the parameters' diffs are zero.
             on_gradients_ready: called after the backward pass, before the update.
         """
         self._callbacks.append((on_start, on_gradients_ready))
+        self._is_looked_at |= looks
 
     def _is_due(self, interval: int) -> bool:
         return bool(interval) and self.iteration % interval == 0
+
+    def _is_test_due(self) -> bool:
+        may_test = bool(self.iteration) or self.param.test_initialization
+        return context.is_root_solver and may_test and self._is_due(self.param.test_interval)
+
+    def _check_root(self, what: str) -> None:
+        if not context.is_root_solver:
+            raise SolverError(
+                f"the solver of rank {context.solver_rank} cannot do this: of several that train "
+                f"together only that of rank 0 {what}, the others step()"
+            )
 
     def _compute_gradients(self, keep: bool) -> None:
         rounds = reversed(range(self.param.iter_size))
@@ -271,7 +300,7 @@ class Solver(ABC):
             passed = steps_passed(param.stepvalue, self.iteration)
             if passed > steps_passed(param.stepvalue, self.iteration - 1):
                 logger.info("MultiStep Status: Iteration %d, step = %d", self.iteration, passed)
-        if self._is_due(param.display):
+        if self._is_due(param.display) and context.is_root_solver:
             logger.info("Iteration %d, lr = %g", self.iteration, rate)
 
     def _decay(self, index: int) -> float:
@@ -378,7 +407,12 @@ class Solver(ABC):
                 slot[index] = values.to(blob.device) if array.any() else None
 
     def snapshot(self) -> tuple[Path, Path]:
-        """Write weights and state under ``snapshot_prefix``; return their paths."""
+        """Write weights and state under ``snapshot_prefix``; return their paths.
+
+        Raises:
+            SolverError: another solver's part, of several that train together.
+        """
+        self._check_root("takes snapshots")
         return snapshots.write_snapshot(self)
 
     def restore(self, path: str | Path) -> None:
