@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from bvlc import Build
 from google.protobuf import text_format
 from small_solvers import GRADIENTS, LINEAR, START, make, values
 
@@ -101,6 +102,7 @@ SETTINGS = {
     "AdaDelta": [{}, {"momentum": 0.75, "delta": 0.5}],
     "Adam": [{}, {"momentum": 0.75, "momentum2": 0.5, "delta": 0.5}, {"momentum": 0.5}],
 }
+WITHOUT_MOMENTUM = ("AdaGrad", "RMSProp")
 CASES = [(name, settings) for name, all_ in SETTINGS.items() for settings in all_]
 
 
@@ -193,6 +195,51 @@ def test_frozen_parameters_keep_their_history_as_in_caffe(name, settings, force)
     np.testing.assert_array_equal(solver.net.learnable[0].diff, np.zeros((1, 2)))
     for found, wanted in zip(solver.history()[:: len(START)], history, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+ADAPTIVE = ["AdaDelta", "AdaGrad", "Adam", "RMSProp"]
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_a_frozen_parameter_stays_where_its_update_is_0_by_0(name):
+    frozen = LINEAR.replace("SPECS", "param { lr_mult: 0 }")
+    solver = make(f"type: '{name}' delta: 0", frozen)
+    solver.step(3)
+    np.testing.assert_array_equal(values(solver)[0], START[0])
+    np.testing.assert_array_equal(solver.net.learnable[0].diff, np.zeros((1, 2)))
+
+
+FROZEN = """
+import json
+import caffe
+kept = {}
+for name in %s:
+    with open("solver.prototxt", "w") as stream:
+        stream.write('net: "net.prototxt" lr_policy: "fixed" base_lr: 0.1 delta: 0 ')
+        stream.write('type: "%%s"' %% name)
+    solver = caffe.get_solver("solver.prototxt")
+    solver.step(3)
+    kept[name] = [float(value) for value in solver.net.params["ip"][0].data.ravel()]
+print(json.dumps(kept))
+"""
+
+
+@pytest.mark.oracle
+def test_a_frozen_parameter_stays_in_bvlc_too(bvlc: Build):
+    files = {"net.prototxt": LINEAR.replace("SPECS", "param { lr_mult: 0 }")}
+    found = bvlc.python(FROZEN % ADAPTIVE, files=files).json()
+    assert found == {name: [0.5, 0.5] for name in ADAPTIVE}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_rate_of_0_moves_nothing_whatever_the_gradient_is(name):
+    solver = make(f"type: '{name}' base_lr: 0" + " momentum: 0.5" * (name not in WITHOUT_MOMENTUM))
+    for _ in range(2):
+        for blob in solver.net.learnable:
+            blob.diff[...] = np.inf
+        solver.apply_update()
+    for found, start in zip(values(solver), START, strict=True):
+        np.testing.assert_array_equal(found, start)
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from recaffe.solver.adagrad import at_rate
 from recaffe.solver.registry import register
 from recaffe.solver.rmsprop import follow_squares
 from recaffe.solver.solver import Solver, Tensors
@@ -30,5 +31,4 @@ class AdaDeltaSolver(Solver):
         torch._foreach_sqrt_(updates)
         torch._foreach_mul_(updates, gradients)
         follow_squares(update_squares, updates, momentum)
-        torch._foreach_mul_(updates, rate)
-        return updates
+        return at_rate(updates, rate)

@@ -40,5 +40,17 @@ def scaled(numerators: Tensors, squares: Tensors, rate: float, delta: float) -> 
     roots = torch._foreach_sqrt(squares)
     torch._foreach_add_(roots, delta)
     updates = torch._foreach_div(numerators, roots)
-    torch._foreach_mul_(updates, rate)
+    return at_rate(updates, rate)
+
+
+def at_rate(updates: Tensors, rate: float) -> Tensors:
+    """``rate updates``, in place.
+
+    At a rate of 0 they are 0, whatever they were: where ``delta`` is 0, a gradient of 0 has made
+    them NaN.
+    """
+    if rate:
+        torch._foreach_mul_(updates, rate)
+    else:
+        torch._foreach_zero_(updates)
     return updates

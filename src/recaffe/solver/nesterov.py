@@ -22,5 +22,6 @@ class NesterovSolver(SGDSolver):
         super().compute(gradients, histories, rate)
         # The step written above, without the old history: momentum h' + rate g.
         updates = torch._foreach_mul(histories[0], self.param.momentum)
-        torch._foreach_add_(updates, gradients, alpha=rate)
+        if rate:
+            torch._foreach_add_(updates, gradients, alpha=rate)
         return updates

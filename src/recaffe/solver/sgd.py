@@ -27,7 +27,9 @@ class SGDSolver(Solver):
 
     def compute(self, gradients: Tensors, histories: list[Tensors], rate: float) -> Tensors:
         torch._foreach_mul_(histories[0], self.param.momentum)
-        torch._foreach_add_(histories[0], gradients, alpha=rate)
+        # An infinite gradient times a rate of 0 would be NaN.
+        if rate:
+            torch._foreach_add_(histories[0], gradients, alpha=rate)
         return histories[0]
 
     def is_idle(self, index: int) -> bool:
