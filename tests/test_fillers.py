@@ -152,6 +152,13 @@ def test_unknown_type() -> None:
         filled(type="xaver")
 
 
+@pytest.mark.parametrize("sparse", [3, 0, -2])
+@pytest.mark.parametrize("kind", sorted(fillers._FILLERS.keys() - {"gaussian"}))
+def test_only_a_gaussian_leaves_units_out(kind: str, sparse: int) -> None:
+    with pytest.raises(LayerError, match=f"found {sparse} with the {kind} one; leave it out"):
+        filled((2, 2, 3, 3), type=kind, sparse=sparse)
+
+
 CAFFES = {"bilinear", "constant", "gaussian", "msra", "positive_unitball", "uniform", "xavier"}
 
 
@@ -271,3 +278,37 @@ def test_what_parameters_start_with_is_bvlcs(bvlc: Build) -> None:
     texts = [starting_net(layer) for layer in STARTS]
     theirs = bvlc.python(START, json.dumps(texts)).json()
     assert dict(zip(texts, theirs, strict=True)) == {text: started(text) for text in texts}
+
+
+SPARSE = """
+import caffe, json, os, sys
+NET = '''
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [1, 2, 5, 5] } } }
+layer { name: "it" type: "Convolution" bottom: "x" top: "y" convolution_param {
+  num_output: 2 kernel_size: 3 weight_filler { type: "%s" sparse: %d } } }'''
+answer = []
+for kind, sparse in json.loads(sys.argv[1]):
+    with open("net", "w") as stream:
+        stream.write(NET % (kind, sparse))
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        caffe.Net("net", caffe.TRAIN)
+        os._exit(0)
+    answer.append(os.waitpid(child, 0)[1] != 0)
+print(json.dumps(answer))
+"""
+
+
+@pytest.mark.oracle
+def test_sparse_is_refused_where_bvlc_refuses_it(bvlc: Build) -> None:
+    asked = [(kind, sparse) for kind in sorted(CAFFES) for sparse in (-2, -1, 0, 2, 3)]
+    theirs = bvlc.python(SPARSE, json.dumps(asked)).json()
+    ours = []
+    for kind, sparse in asked:
+        try:
+            filled((2, 2, 3, 3), type=kind, sparse=sparse)
+            ours.append(False)
+        except LayerError:
+            ours.append(True)
+    assert dict(zip(asked, ours, strict=True)) == dict(zip(asked, theirs, strict=True))

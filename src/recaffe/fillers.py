@@ -34,11 +34,16 @@ def fill(tensor: Tensor, parameter: Any, generator: torch.Generator) -> None:
     """Fill ``tensor`` in place as the FillerParameter says.
 
     Raises:
-        LayerError: a filler type that is not known, or a shape it cannot fill.
+        LayerError: a filler type that is not known, or a setting or shape that it cannot fill.
     """
     if parameter.type not in _FILLERS:
         raise LayerError(
             f"unknown filler type '{parameter.type}'; known: {', '.join(sorted(_FILLERS))}"
+        )
+    if parameter.sparse != -1 and parameter.type != "gaussian":
+        raise LayerError(
+            f"sparse is for the gaussian filler, found {parameter.sparse} with the "
+            f"{parameter.type} one; leave it out"
         )
     with torch.no_grad():
         _FILLERS[parameter.type](tensor, parameter, generator)
