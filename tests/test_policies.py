@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from bvlc import Build
 from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
@@ -81,6 +84,52 @@ def test_rates_that_grow_beyond_all_bounds_are_infinite():
 
 
 @pytest.mark.parametrize(
+    ("power", "rates"),
+    [("", [1, 1, 1]), ("power: 1", [0, -0.2, -0.4]), ("power: 2", [0, 0.04, 0.16]),
+     ("power: 3", [0, -0.008, -0.064]), ("power: -1", [float("inf"), -5, -2.5])],
+)  # fmt: skip
+def test_whole_powers_go_on_beyond_max_iter(power, rates):
+    poly = solver(f"lr_policy: 'poly' base_lr: 1 max_iter: 5 {power}")
+    assert [learning_rate(poly, i) for i in (5, 6, 7)] == pytest.approx(rates)
+
+
+BEYOND = """
+import caffe
+NET = '''
+layer { name: "x" type: "DummyData" top: "x" dummy_data_param {
+  shape { dim: 1 dim: 1 } data_filler { value: 1 } } }
+layer { name: "it" type: "InnerProduct" bottom: "x" top: "y" loss_weight: 1
+  inner_product_param { num_output: 1 bias_term: false } }
+'''
+open("net.prototxt", "w").write(NET)
+rates = {}
+for power in (0, 1, 2, 3, -1, -2, 0.5, 1.5):
+    with open("solver.prototxt", "w") as stream:
+        stream.write('net: "net.prototxt" lr_policy: "poly" base_lr: 1 max_iter: 5 ')
+        stream.write("power: %g" % power)
+    solver = caffe.get_solver("solver.prototxt")
+    rates[power] = []
+    for _ in range(9):
+        solver.step(1)
+        rates[power].append(float(solver.net.params["it"][0].diff[0, 0]))
+print(json.dumps(rates))
+"""
+
+
+@pytest.mark.oracle
+def test_rates_beyond_max_iter_are_bvlcs_but_for_nan(bvlc: Build):
+    """The gradient is 1, so that the update is the rate."""
+    for power, rates in bvlc.python("import json" + BEYOND).json().items():
+        poly = solver(f"lr_policy: 'poly' base_lr: 1 max_iter: 5 power: {power}")
+        for iteration, rate in enumerate(rates):
+            if math.isnan(rate):
+                with pytest.raises(SolverError, match="ends at max_iter"):
+                    learning_rate(poly, iteration)
+            else:
+                assert learning_rate(poly, iteration) == pytest.approx(rate, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
     ("text", "iteration", "says"),
     [("lr_policy: 'stepp'", 0, "lr_policy 'stepp' is not known; known: exp, fixed, inv, multistep"),
      ("base_lr: 1", 0, "lr_policy '' is not known"),
@@ -88,8 +137,9 @@ def test_rates_that_grow_beyond_all_bounds_are_infinite():
      ("lr_policy: 'sigmoid'", 0, "'sigmoid' needs a stepsize of at least 1"),
      ("lr_policy: 'exp' gamma: -1", 0, "'exp' needs a gamma of at least 0, found -1"),
      ("lr_policy: 'sigmoid' gamma: -1 stepsize: 1", 0, "'sigmoid' needs a gamma of at least 0"),
-     ("lr_policy: 'poly' power: 1", 0, "'poly' ends at max_iter, which is 0"),
-     ("lr_policy: 'poly' power: 0.5 max_iter: 5", 6, "which is 5, and iteration 6 was asked for"),
+     ("lr_policy: 'poly' power: 1", 0, "'poly' needs a max_iter; set it to the last"),
+     ("lr_policy: 'poly' power: 0.5 max_iter: 5", 6,
+      "power 0.5 ends at max_iter, which is 5, and iteration 6 was asked for"),
      ],
 )  # fmt: skip
 def test_mistakes(text, iteration, says):

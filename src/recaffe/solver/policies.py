@@ -103,12 +103,16 @@ def multistep(solver: Any, iteration: int) -> float:
 @_policy
 def poly(solver: Any, iteration: int) -> float:
     """``base_lr (1 - iteration / max_iter)^power``"""
-    if not iteration <= solver.max_iter > 0:
+    if not solver.max_iter:
+        raise SolverError("lr_policy 'poly' needs a max_iter; set it to the last iteration")
+    left = 1 - iteration / solver.max_iter
+    if left < 0 and not solver.power.is_integer():
         raise SolverError(
-            f"lr_policy 'poly' ends at max_iter, which is {solver.max_iter}, and iteration "
-            f"{iteration} was asked for; set max_iter to the last iteration"
+            f"lr_policy 'poly' with power {solver.power:g} ends at max_iter, which is "
+            f"{solver.max_iter}, and iteration {iteration} was asked for; set max_iter to the "
+            "last iteration"
         )
-    return solver.base_lr * (1 - iteration / solver.max_iter) ** solver.power
+    return solver.base_lr * left**solver.power
 
 
 @_policy
