@@ -66,6 +66,8 @@ TAKEN: dict[str | bytes, str] = {
     ),
     r'name: "\x4142\1234\18"': 'name: "A42S4\\0018"',
     r'name: "\u00e9\U0001f600"': 'name: "é😀"',
+    r'name: "\ud83d\ude00\uD83D\uDE00"': 'name: "😀😀"',
+    r'name: "\U0000d83d\ude00"': 'name: "😀"',
     r'name: "\303\xa9"': 'name: "é"',
     r"""name: "\xc3" '\xa9'""": 'name: "é"',
     r'name: "\0"': 'name: "\\000"',
@@ -141,7 +143,10 @@ NOT_UTF8: list[str | bytes] = [
     r'name: "\xff"',
     r'name: "\777"',
     r'name: "\ud83d"',
-    r'name: "\ud83d\ude00"',
+    r'name: "\ude00\ud83d"',
+    r'name: "\ud83d" "\ude00"',
+    r'name: "\ud83d\U0000de00"',
+    r'name: "\ud83d\ud83d\ude00"',
     r'name: "\U00110000"',
 ]
 

@@ -33,8 +33,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _ESCAPE = re.compile(
-    rb"""\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U(00[01][0-9A-Fa-f]{5})
-      |([abfnrtv\\?'"])|())""",
+    rb"""\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})
+      |(?:u|U0000)([dD][89abAB][0-9A-Fa-f]{2})\\u([dD][c-fC-F][0-9A-Fa-f]{2})
+      |u([0-9A-Fa-f]{4})|U(00[01][0-9A-Fa-f]{5})|([abfnrtv\\?'"])|())""",
     re.VERBOSE,
 )
 _PLAIN_ESCAPES = dict(zip(b"abfnrtv\\?'\"", b"\a\b\f\n\r\t\v\\?'\"", strict=True))
@@ -273,12 +274,15 @@ class _Parser:
         return _ESCAPE.sub(self._replacement, raw) if b"\\" in raw else raw
 
     def _replacement(self, match: re.Match[bytes]) -> bytes:
-        octal, byte, short, long, plain, _ = match.groups()
+        octal, byte, head, trail, short, long, plain, _ = match.groups()
         if octal or byte:
             # Caffe's parser keeps the low byte of \777.
             return bytes([(int(octal, 8) if octal else int(byte, 16)) & 0xFF])
         if plain:
             return bytes([_PLAIN_ESCAPES[plain[0]]])
+        if head:
+            # UTF-16's pair for what lies beyond four digits.
+            return bytes.fromhex((head + trail).decode()).decode("utf-16-be").encode()
         code = int(short or long or b"-1", 16)
         if not 0 <= code <= _LAST_CODE_POINT:
             raise self.error(f"a string with an unknown escape: {_shortened(self.token)}")
