@@ -303,4 +303,59 @@ def test_absent_states_and_weights_are_told(here, monkeypatch):
     path = rewritten(here[0] / snapshot_names("SGD", "BINARYPROTO")[1], learned_net="absent.h5")
     with pytest.raises(CaffeError, match=r"absent\.h5: no such file"):
         solver.restore(path)
+    for kind in ("BINARYPROTO", "HDF5"):
+        with pytest.raises(SolverError, match=r"names its weights by an empty path; leave"):
+            solver.restore(without_name(here[0] / snapshot_names("SGD", kind)[1]))
     assert solver.iter == 0
+
+
+def without_name(path: Path) -> Path:
+    """A state whose ``learned_net`` is empty."""
+    if path.suffix != ".h5":
+        return rewritten(path, learned_net="")
+    target = path.with_name(f"unnamed.{path.name}")
+    target.write_bytes(path.read_bytes())
+    with h5py.File(target, "r+") as file:
+        del file["learned_net"]
+        file["learned_net"] = np.bytes_(b"\0")
+    return target
+
+
+def test_a_state_without_weights_keeps_those_of_the_net(here, monkeypatch):
+    solver = solver_of(here[0], "SGD", "BINARYPROTO", monkeypatch)
+    before = solver.net.params["ip"][0].data.copy()
+    path = rewritten(here[0] / snapshot_names("SGD", "BINARYPROTO")[1])
+    state = caffe_pb2.SolverState.FromString(path.read_bytes())
+    state.ClearField("learned_net")
+    path.write_bytes(state.SerializeToString())
+    solver.restore(path)
+    assert solver.iter == BREAK
+    np.testing.assert_array_equal(solver.net.params["ip"][0].data, before)
+
+
+UNNAMED = """
+import os, sys
+import caffe
+statuses = []
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        caffe.get_solver("solver.prototxt").restore(name)
+        os._exit(0)
+    statuses.append(os.waitpid(child, 0)[1])
+print(statuses)
+"""
+
+
+@pytest.mark.oracle
+def test_bvlc_refuses_an_empty_name_of_weights(bvlc: Build, here):
+    paths = [without_name(here[0] / snapshot_names("SGD", kind)[1])
+             for kind in ("BINARYPROTO", "HDF5")]  # fmt: skip
+    files = {path.name: path for path in paths}
+    files |= {
+        "net.prototxt": here[0] / "net.prototxt",
+        "solver.prototxt": here[0] / f"{named('SGD', 'BINARYPROTO')}.solver.prototxt",
+    }
+    names = [path.name for path in paths]
+    assert bvlc.python(UNNAMED, *names, files=files).json() == [6, 6]

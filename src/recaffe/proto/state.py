@@ -23,14 +23,14 @@ class SavedState:
 
     Attributes:
         iteration: how many updates were made.
-        learned_net: the path of the weights.
+        learned_net: the path of the weights; ``None`` if the state names none.
         current_step: how often the policy lowered the rate.
         history: the arrays of the update rule, in Caffe's order.
         solver_type: the type that wrote it; empty in BVLC's files.
     """
 
     iteration: int
-    learned_net: str
+    learned_net: str | None
     current_step: int
     history: Sequence[np.ndarray]
     solver_type: str = ""
@@ -46,9 +46,8 @@ def read_state(path: str | Path) -> SavedState:
         state, history = hdf5.read_state(path)
     else:
         state, history = weights.read_state(path)
-    return SavedState(
-        state.iter, state.learned_net, state.current_step, history, _written_type(state)
-    )
+    named = state.learned_net if state.HasField("learned_net") else None
+    return SavedState(state.iter, named, state.current_step, history, _written_type(state))
 
 
 def write_state(path: str | Path, saved: SavedState) -> None:

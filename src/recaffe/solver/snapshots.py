@@ -99,7 +99,11 @@ def restore(solver: Solver, path: str | Path) -> None:
     saved = read_state(path)
     _check_type(solver, saved.solver_type, str(path))
     _check_history(solver, saved.history, str(path))
-    if saved.learned_net:
+    if saved.learned_net == "":
+        raise SolverError(
+            f"{path}: names its weights by an empty path; leave learned_net out to keep the net's"
+        )
+    if saved.learned_net is not None:
         load_weights(solver.net, _beside(Path(path), Path(saved.learned_net)))
     logger.info("SGDSolver: restoring history")
     solver.set_history(saved.history)
