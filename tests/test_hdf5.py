@@ -296,6 +296,29 @@ def test_cut_and_mutated_files_never_crash(tmp_path, kind):
     assert 0 < survived < 400
 
 
+BESIDE = {
+    # what another program has put into a good file, beside the layers of the net
+    "no index": lambda f: f.create_dataset("data/q/weird", data=[1.0]),
+    "no group": lambda f: f.create_dataset("data/q", data=[1.0]),
+    "groups too deep": lambda f: f.create_dataset("data/q/0/x", data=[1.0]),
+    "a name with a slash": lambda f: f.create_dataset("data/q/d/0", data=[1.0]),
+    "texts": lambda f: f.create_dataset("data/q/0", data=np.array([b"abc"])),
+    "nothing": lambda f: f.create_dataset("data/q/0", data=h5py.Empty("f4")),
+    "a blob of two": lambda f: f.create_dataset("data/q/1", data=[1.0]),
+    "a link": lambda f: f["data"].__setitem__("q", h5py.SoftLink("/nowhere")),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_no_layer_of_the_net_may_be_anything(tmp_path, name):
+    net, other, path = filled(NET), filled(NET), tmp_path / "w.h5"
+    save_weights(net, path)
+    alter(path, BESIDE[name])
+    assert list(load_weights(other, path).ignored) == ["q"]
+    for found, expected in zip(params(other), params(net), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 # -- with BVLC's build --------------------------------------------------------------------
 
 SCRIPT = """
@@ -366,3 +389,15 @@ def test_what_bvlc_refuses_is_refused(bvlc: Build, tmp_path: Path) -> None:
         with pytest.raises(CaffeError):
             load_weights(filled(NET), tmp_path / file)
     assert {name for name, status in statuses.items() if status == 0} == set()
+
+
+@pytest.mark.oracle
+def test_bvlc_ignores_what_is_no_layer_of_the_net(bvlc: Build, tmp_path: Path) -> None:
+    files: dict = {"net.prototxt": NET}
+    for index, change in enumerate(BESIDE.values()):
+        path = tmp_path / f"case{index}.h5"
+        save_weights(filled(NET), path)
+        alter(path, change)
+        files[path.name] = path
+    lines = bvlc.python(REFUSED, files=files).stdout.splitlines()
+    assert [line.split()[1] for line in lines] == ["0"] * len(BESIDE)

@@ -116,6 +116,36 @@ def test_lists_of_hdf5_files_that_cannot_be_used(files: str, said: str) -> None:
         hdf5_net('source: "files" batch_size: 2')
 
 
+def test_a_top_with_a_slash_is_no_path_into_a_group() -> None:
+    hdf5_file("x.h5", **{"g/t0": np.zeros(2), "t1": np.zeros(2)})
+    with pytest.raises(LayerError, match=r"no 'g/t0' in /; is this another program's"):
+        hdf5_net('source: "files" batch_size: 2', tops='top: "g/t0" top: "t1"')
+
+
+SLASH = """
+import os
+import caffe
+child = os.fork()
+if child == 0:
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+    caffe.Net("net", caffe.TRAIN)
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.oracle
+def test_a_top_with_a_slash_is_refused_by_bvlc(bvlc: Build) -> None:
+    hdf5_file("x.h5", **{"g/t0": np.zeros(2), "t1": np.zeros(2)})
+    text = (
+        'layer { name: "h" type: "HDF5Data" top: "%s" '
+        'hdf5_data_param { source: "files" batch_size: 2 } }'
+    )
+    for top, status in (("t1", 0), ("g/t0", 6)):
+        files = {"net": text % top, "files": Path("files"), "x.h5": Path("x.h5")}
+        assert bvlc.python(SLASH, files=files).json() == status
+
+
 def test_no_list_of_hdf5_files() -> None:
     with pytest.raises(LayerError, match="nowhere: cannot read the list of HDF5 files"):
         hdf5_net('source: "nowhere" batch_size: 2')

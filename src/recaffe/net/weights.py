@@ -151,19 +151,20 @@ def _fill(blob: Blob, array: np.ndarray) -> None:
 
 def _read_hdf5(net: Net, path: str | Path) -> list[LayerWeights]:
     """Its layers; where it leaves a shared blob to the owner, the net's own stands for it."""
-    owned = set(net.param_places)
+    owned, wanted = set(net.param_places), set(net.layer_names)
     layers = []
-    for layer in hdf5.read_weights(path):
+    for layer in hdf5.read_weights(path, wanted):
         blobs = dict(layer.blobs)
         for index, blob in enumerate(net.params.get(layer.name, [])):
             if (layer.name, index) not in owned:
                 blobs.setdefault(index, blob.data)
-        if sorted(blobs) != list(range(len(blobs))):
+        if layer.name in wanted and sorted(blobs) != list(range(len(blobs))):
             raise ShapeMismatchError(
                 f"{path}: layer '{layer.name}' holds the blobs {sorted(layer.blobs)}, and "
                 "the net's layer of that name shares no other"
             )
-        layers.append(LayerWeights(layer.name, "", [blobs[index] for index in sorted(blobs)]))
+        arrays = [blobs[index] for index in sorted(blobs)]
+        layers.append(LayerWeights(layer.name, "", arrays, problem=layer.problem))
     return layers
 
 

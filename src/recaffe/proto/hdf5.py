@@ -14,7 +14,7 @@ Source: ``Net::ToHDF5`` in ``net.cpp``, ``SnapshotSolverStateToHDF5`` in ``sgd_s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +42,14 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
 
 @dataclass
 class SparseWeights:
-    """A layer's blobs by their index; those that the file leaves to another layer are absent."""
+    """A layer's blobs by their index; those that the file leaves to another layer are absent.
+
+    ``problem`` says why they cannot be read.
+    """
 
     name: str
     blobs: dict[int, np.ndarray] = field(default_factory=dict)
+    problem: str = ""
 
 
 def is_hdf5(path: str | Path) -> bool:
@@ -105,7 +109,8 @@ class _Reader:
         return value.tobytes() if value.dtype == np.uint8 else b""
 
     def _member(self, parent: h5py.Group, name: str) -> Any:
-        link = parent.get(name, getlink=True)
+        # A path would lead through groups whose links nobody looks at.
+        link = None if "/" in name else parent.get(name, getlink=True)
         if link is None:
             raise self.error(f"no '{name}' in {parent.name}; is this another program's HDF5 file?")
         if not isinstance(link, h5py.HardLink):
@@ -154,8 +159,12 @@ def _reading(path: Path, what: str) -> Iterator[_Reader]:
         ) from None
 
 
-def read_weights(path: str | Path) -> list[SparseWeights]:
+def read_weights(path: str | Path, wanted: Container[str] | None = None) -> list[SparseWeights]:
     """The layers of a ``.caffemodel.h5`` that have blobs.
+
+    Args:
+        wanted: the names of those that must hold together, by default of all. Others may be
+            anything, as other programs write it, and tell so in their ``problem``.
 
     Raises:
         FormatError: absent, cut short, or not a caffemodel; the message says which.
@@ -170,12 +179,21 @@ def read_weights(path: str | Path) -> list[SparseWeights]:
         data = reader.group(reader.file, "data")
         layers = [SparseWeights(name) for name in data]
         for layer in layers:
-            group = reader.group(data, layer.name)
-            for name in group:
-                if not name.isdecimal() or str(int(name)) != name:
-                    raise FormatError(f"{path}: layer '{layer.name}': '{name}' is no blob's index")
-                layer.blobs[int(name)] = reader.array(group, name)
-    return [layer for layer in layers if layer.blobs]
+            try:
+                _read_blobs(reader, data, layer)
+            except _DAMAGE as error:
+                if wanted is None or layer.name in wanted:
+                    raise
+                layer.blobs, layer.problem = {}, str(error)
+    return [layer for layer in layers if layer.blobs or layer.problem]
+
+
+def _read_blobs(reader: _Reader, data: h5py.Group, layer: SparseWeights) -> None:
+    group = reader.group(data, layer.name)
+    for name in group:
+        if not name.isdecimal() or str(int(name)) != name:
+            raise reader.error(f"layer '{layer.name}': '{name}' is no blob's index")
+        layer.blobs[int(name)] = reader.array(group, name)
 
 
 def read_arrays(path: str | Path, names: Sequence[str]) -> list[np.ndarray]:
