@@ -44,17 +44,25 @@ class LRN(Layer):
             sums = self._sum_over_channels(bottom * bottom)
             scale = self.k + self.alpha / self.size * sums
         else:
-            mean = F.avg_pool2d(bottom * bottom, self.size, 1, (self.size - 1) // 2)
-            scale = 1 + self.alpha * mean
+            scale = 1 + self.alpha * self._mean_within(bottom * bottom)
         return [bottom * scale**-self.beta]
 
     def _sum_over_channels(self, squares: Tensor) -> Tensor:
         # Shifted additions: twice as fast as pooling over a third axis, which is what
         # torch's own local_response_norm does.
-        half = self.size // 2
         channels = squares.shape[1]
+        half = self._reach(channels)
         padded = F.pad(squares, (0, 0, 0, 0, half, half))
         sums = padded[:, :channels]
-        for shift in range(1, self.size):
+        for shift in range(1, 2 * half + 1):
             sums = sums + padded[:, shift : shift + channels]
         return sums
+
+    def _mean_within(self, squares: Tensor) -> Tensor:
+        reach = [self._reach(size) for size in squares.shape[2:]]
+        window = [2 * half + 1 for half in reach]
+        return F.avg_pool2d(squares, window, 1, reach, divisor_override=self.size**2)
+
+    def _reach(self, size: int) -> int:
+        """How far from a value others count, of ``size`` in a row: farther off there are none."""
+        return min(self.size // 2, max(size - 1, 0))
