@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from recaffe.errors import FormatError
 from recaffe.proto import arrays, wire
 from recaffe.proto.schema import BlobProto
+from recaffe.shapes import MAX_COUNT
 
 ONE_TWO = b"\x00\x00\x80\x3f\x00\x00\x00\x40"  # 1.0, 2.0 as little-endian floats
 SHAPE_1_2 = b"\x3a\x04\x0a\x02\x01\x02"  # shape { dim: 1 dim: 2 }
@@ -286,7 +287,7 @@ def test_which_shapes_fit(
 
 
 def test_the_bound_on_a_blob_is_caffes() -> None:
-    assert arrays.MAX_COUNT == 2**31 - 1
+    assert MAX_COUNT == 2**31 - 1
     with pytest.raises(FormatError, match="cannot have the shape"):
         decode(b"\x3a\x09\x0a\x07" + b"\x80\x80\x02" + wire.varint(2**16 + 1) + b"\x01")
-    assert math.prod((2**15, 2**16 + 1)) > arrays.MAX_COUNT
+    assert math.prod((2**15, 2**16 + 1)) > MAX_COUNT

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from recaffe.context import context
 from recaffe.errors import ShapeMismatchError
+from recaffe.memory import tell_lack
+from recaffe.shapes import why_impossible
 
 
 class SyncedMemory:
@@ -77,7 +79,11 @@ class SyncedMemory:
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
         """The first values on the host, writable; what is written is what the device gets."""
         if self._host is None:
-            self._host = np.zeros(self._capacity, np.float32)
+            try:
+                self._host = np.zeros(self._capacity, np.float32)
+            except MemoryError as error:
+                tell_lack(f"a blob of {self._capacity} values", error)
+                raise
             self._download()
         elif not self._shared:
             self._download()
@@ -124,6 +130,7 @@ class Blob:
     def __init__(self, shape: Sequence[int] = (), device: torch.device | None = None) -> None:
         self.device = context.device if device is None else device
         self._data, self._diff = SyncedMemory(self.device), SyncedMemory(self.device)
+        self._shape: tuple[int, ...] = ()
         self.reshape(shape)
 
     @property
@@ -211,11 +218,13 @@ class Blob:
         """
         axes = shape[0] if len(shape) == 1 and isinstance(shape[0], Iterable) else shape
         new = tuple(int(dim) for dim in axes)  # type: ignore[arg-type]
-        if any(dim < 0 for dim in new):
-            raise ShapeMismatchError(f"a blob cannot have the shape {list(new)}")
-        self._shape = new
-        self._data.grow(self.count)
-        self._diff.grow(self.count)
+        if new != self._shape:
+            if problem := why_impossible(new):
+                raise ShapeMismatchError(problem)
+            self._shape = new
+        count = self.count
+        self._data.grow(count)
+        self._diff.grow(count)
 
     def _legacy_dim(self, axis: int) -> int:
         if len(self.shape) > 4:

@@ -18,13 +18,14 @@
     ├── DataError            a data source: absent, empty, or with a bad record
     │   └── SizeError        the same of a record
     ├── DeviceError          the GPU asked for is not there
+    ├── OutOfMemoryError     the memory that a net or blob needs is not there
     └── ArgumentError        arguments that a function of pycaffe does not take
 
 Every message names the place, what was expected, what was found and the likely fix.
 
 Where pycaffe raises an exception of Python's own, the error here is one of that type as well:
 RuntimeError for what its C++ part throws, ValueError and KeyError for names and shapes,
-AttributeError for methods, TypeError for arguments.
+AttributeError for methods, TypeError for arguments, MemoryError for memory.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class SizeError(FormatError, DataError, ValueError):
 
 class DeviceError(CaffeError):
     """The device asked for is not there."""
+
+
+class OutOfMemoryError(CaffeError, MemoryError):
+    """The memory that a net or a blob needs is not there."""
 
 
 class ArgumentError(CaffeError, TypeError):

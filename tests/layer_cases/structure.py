@@ -200,7 +200,7 @@ MISTAKES = [
         ("axis: 2", [(2, 3), (2, 3)], 1, r"axis 2 is not in a bottom of shape \[2, 3\]"),
         ("axis: -3", [(2, 3)], 1, "axis -3 is not in"),
         ("concat_dim: 2", [(2, 3)], 1, "axis 2 is not in"),
-        ("concat_dim: 4294967295", [(2, 3)], 1, "axis 4294967295 is not in"),
+        ("concat_dim: 4294967295", [(2, 3)], 1, "concat_dim is 4294967295; the most is 2147483647"),
         ("axis: 1 concat_dim: 1", [(2, 3)], 1, "either axis or concat_dim, not both"),
         ("", [(2, 3), (1, 3)], 1, r"same shape but for axis 1, found \[2, 3\] and \[1, 3\]"),
         ("", [(2, 3), (2, 3, 1)], 1, r"found \[2, 3\] and \[2, 3, 1\]"),
@@ -252,7 +252,7 @@ MISTAKES = [
         ("", [(2, 3, 4), (2, 3)], 1, r"as many axes as the first one \[2, 3, 4\], found \[2, 3\]"),
         ("", [(2, 3, 4), (2, 3, 5)], 1, "reach beyond the first one"),
         ("offset: 2", [(2, 3, 4), (2, 3, 3)], 1, r"the offsets \[2\] and the second bottom"),
-        ("offset: 4294967295", [(2, 3, 4), (2, 3, 3)], 1, "reach beyond"),
+        ("offset: 2147483647", [(2, 3, 4), (2, 3, 3)], 1, "reach beyond"),
     ),
     *_rows(
         "Tile", "tile_param",

@@ -11,8 +11,9 @@ from torch import Tensor
 from recaffe import fillers
 from recaffe.blob import Blob
 from recaffe.context import context
-from recaffe.errors import LayerError, UnknownLayerError
+from recaffe.errors import LayerError, ShapeMismatchError, UnknownLayerError
 from recaffe.proto.schema import TRAIN
+from recaffe.shapes import MAX_COUNT, why_impossible
 
 Shape = tuple[int, ...]
 
@@ -62,6 +63,7 @@ class Layer:
                 f"{self.top_count} top(s)"
             )
         self._check_in_place()
+        self._check_sizes(param)
 
     @property
     def top_count(self) -> int:
@@ -85,6 +87,18 @@ class Layer:
             LayerError: the bottoms' shapes do not fit the layer.
         """
         return list(bottom_shapes)
+
+    def possible_top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
+        """:meth:`top_shapes`, which a blob may have.
+
+        Raises:
+            LayerError: also where a top would be larger than blobs may be.
+        """
+        shapes = self.top_shapes(bottom_shapes)
+        for name, shape in zip(self.top_names, shapes, strict=False):
+            if problem := why_impossible(shape):
+                raise self.error(f"top '{name}': {problem}")
+        return shapes
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         """The tops, computed from the bottoms and the parameters."""
@@ -127,18 +141,23 @@ class Layer:
 
     def add_blob(self, shape: Shape, filler: Any) -> None:
         """Append a parameter of ``shape``, filled as the FillerParameter says."""
-        blob = Blob(shape)
-        values = torch.empty(shape)
         try:
+            blob = Blob(shape)
+            values = torch.empty(shape)
             fillers.fill(values, filler, context.generator(values.device))
-        except LayerError as error:
-            raise self.error(str(error)) from None
+        except (LayerError, ShapeMismatchError) as error:
+            raise self.error(f"parameter {len(self.blobs)}: {error}") from None
         blob.set_data(values.to(blob.device))
         self.blobs.append(blob)
 
+    @property
+    def place(self) -> str:
+        """What errors call this layer."""
+        return f"layer '{self.name}' ({self.type})"
+
     def error(self, message: str) -> LayerError:
         """A LayerError that names this layer."""
-        return LayerError(f"layer '{self.name}' ({self.type}): {message}")
+        return LayerError(f"{self.place}: {message}")
 
     def canonical_axis(self, axis: int, shape: Shape) -> int:
         """``axis`` as an index from the front; negative ones count from the back."""
@@ -154,6 +173,16 @@ class Layer:
                     f"top '{top}' is a bottom as well: this layer cannot work in place; "
                     "give the top a name of its own"
                 )
+
+    def _check_sizes(self, message: Any) -> None:
+        """Refuse numbers that Caffe stores as an int, where they would be negative."""
+        for field, value in message.ListFields():
+            if field.cpp_type == field.CPPTYPE_UINT32:
+                largest = max(value) if field.is_repeated else value
+                if largest > MAX_COUNT:
+                    raise self.error(f"{field.name} is {largest}; the most is {MAX_COUNT}")
+            elif field.message_type and field.name.endswith("_param") and not field.is_repeated:
+                self._check_sizes(value)
 
     def _check_count(self, what: str, found: int, allowed: tuple[int, int | None]) -> None:
         least, most = allowed

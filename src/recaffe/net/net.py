@@ -12,6 +12,7 @@ from recaffe.blob import Blob
 from recaffe.context import context
 from recaffe.errors import CaffeError, LayerError, NetError
 from recaffe.layers import BlobLayer, Layer, make_layer
+from recaffe.memory import tell_lack
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
 from recaffe.net.sharing import LearnableParams
@@ -104,11 +105,14 @@ class Net:
             layer.attach(bottoms, tops)
         try:
             layer.setup(shapes)
-            top_shapes = layer.top_shapes(shapes)
+            top_shapes = layer.possible_top_shapes(shapes)
         except LayerError:
             raise
-        except CaffeError as error:
-            raise layer.error(str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            tell_lack(layer.place, error)
+            if isinstance(error, CaffeError):
+                raise layer.error(str(error)) from error
+            raise
         for top, shape in zip(tops, top_shapes, strict=True):
             if layer.shares_data:
                 top.share_data(bottoms[0])
@@ -141,10 +145,16 @@ class Net:
         return self.blobs[name]
 
     def _set_loss_diffs(self) -> None:
-        for weights, tops in zip(self.loss_weights, self.layer_tops, strict=True):
-            for weight, top in zip(weights, tops, strict=True):
-                if weight:
-                    top.set_diff(torch.full(top.shape, weight, device=self.device))
+        for layer, weights, tops in zip(
+            self.layers, self.loss_weights, self.layer_tops, strict=True
+        ):
+            try:
+                for weight, top in zip(weights, tops, strict=True):
+                    if weight:
+                        top.set_diff(torch.full(top.shape, weight, device=self.device))
+            except RuntimeError as error:
+                tell_lack(layer.place, error)
+                raise
 
     # -- running ----------------------------------------------------------------------
 
@@ -154,9 +164,14 @@ class Net:
         Args:
             record: keep what backward needs. Without, less memory is held.
         """
-        for index in range(start, end + 1):
-            self._forward_layer(index, record and self.plan.layer[index])
-            self._note_loss(index)
+        index = start
+        try:
+            for index in range(start, end + 1):
+                self._forward_layer(index, record and self.plan.layer[index])
+                self._note_loss(index)
+        except (MemoryError, RuntimeError) as error:
+            tell_lack(self.layers[index].place, error)
+            raise
 
     def _note_loss(self, index: int) -> None:
         """Take what the layer's tops add to the loss, weighted by their diffs.
@@ -193,7 +208,11 @@ class Net:
         if not keep and not self._reads_losses() and WholeStep.can_run(self):
             if self._whole_step is None:
                 self._whole_step = WholeStep(self)
-            self._whole_step.run()
+            try:
+                self._whole_step.run()
+            except (MemoryError, RuntimeError) as error:
+                tell_lack(f"net '{self.name}'", error)
+                raise
             for index in range(last + 1):
                 self._note_loss(index)
         else:
@@ -240,10 +259,15 @@ class Net:
         Args:
             retain: keep what another backward needs. Without, memory is freed on the way.
         """
-        for index in range(start, end - 1, -1):
-            if self.plan.layer[index]:
-                self.plan.check(index)
-                self._backward_layer(index, retain)
+        index = start
+        try:
+            for index in range(start, end - 1, -1):
+                if self.plan.layer[index]:
+                    self.plan.check(index)
+                    self._backward_layer(index, retain)
+        except (MemoryError, RuntimeError) as error:
+            tell_lack(f"{self.layers[index].place}, backward", error)
+            raise
 
     def _backward_layer(self, index: int, retain: bool) -> None:
         layer = self.layers[index]
@@ -294,7 +318,7 @@ class Net:
     def follow_shapes(self, index: int, shapes: Sequence[tuple[int, ...]]) -> None:
         """Let layer ``index`` know the shapes of its bottoms, if they are others than before."""
         if shapes != self._bottom_shapes[index]:
-            self.layers[index].top_shapes(shapes)
+            self.layers[index].possible_top_shapes(shapes)
             self._bottom_shapes[index] = list(shapes)
 
     def _reshape_layer(self, index: int) -> None:
@@ -302,7 +326,8 @@ class Net:
         layer = self.layers[index]
         if not shapes:
             return  # a layer without bottoms has the shapes it was set up with, or the user's
-        for blob, shape in zip(self.layer_tops[index], layer.top_shapes(shapes), strict=True):
+        tops = self.layer_tops[index]
+        for blob, shape in zip(tops, layer.possible_top_shapes(shapes), strict=True):
             blob.reshape(shape)
         self._bottom_shapes[index] = shapes
 

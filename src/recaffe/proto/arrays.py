@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from recaffe.errors import FormatError, SizeError
 from recaffe.proto import wire
 from recaffe.proto.schema import BlobProto
+from recaffe.shapes import why_impossible
 
 _NUMBERS = {field.name: field.number for field in BlobProto.DESCRIPTOR.fields}
 _SHAPE = _NUMBERS["shape"]
@@ -28,9 +29,6 @@ _FIXED = {4: wire.FIXED32, 8: wire.FIXED64}
 _RAW_TYPE, _RAW_DATA = 10, 12
 _RAW_DTYPES = [np.dtype(name) for name in ("<f8", "<f4", "<f2", "<i4", "<u4", "u1")]
 _RAW_BOOL = len(_RAW_DTYPES) - 1
-# Caffe's own bounds on a blob: INT_MAX elements, 32 axes.
-MAX_COUNT = 2**31 - 1
-_MAX_AXES = 32
 
 
 class StoredBlob:
@@ -176,11 +174,8 @@ def copy_field(number: int, wire_type: int, value: int | memoryview) -> bytes:
 
 
 def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if len(shape) > _MAX_AXES:
-        raise FormatError(f"a blob has {len(shape)} axes, more than {_MAX_AXES}")
-    # Axes of length 0 hide no others: NumPy has bounds of its own.
-    if min(shape, default=0) < 0 or math.prod(max(dim, 1) for dim in shape) > MAX_COUNT:
-        raise FormatError(f"a blob cannot have the shape {list(shape)}")
+    if problem := why_impossible(shape):
+        raise FormatError(problem)
     if math.prod(shape) != values.size:
         raise SizeError(
             f"a blob of shape {list(shape)} holds {math.prod(shape)} values, found {values.size}"

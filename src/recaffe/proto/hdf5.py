@@ -25,8 +25,8 @@ import numpy as np
 
 from recaffe.errors import FormatError
 from recaffe.files import whole_file
-from recaffe.proto.arrays import MAX_COUNT
 from recaffe.proto.schema import SolverState
+from recaffe.shapes import MAX_COUNT, why_impossible
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Compressed values may be many times the file: by so much, and no more, may a file grow.
@@ -131,10 +131,9 @@ class _Reader:
         kind = dataset.id.get_type().get_class()
         if kind not in (h5py.h5t.FLOAT, h5py.h5t.INTEGER):
             raise self.error(f"{dataset.name} holds values of type {dataset.dtype}, not numbers")
-        count = math.prod(dataset.shape)
-        if count > MAX_COUNT:
-            raise self.error(f"a blob cannot have the shape {list(dataset.shape)}")
-        size = count * dataset.dtype.itemsize
+        if problem := why_impossible(dataset.shape):
+            raise self.error(problem)
+        size = math.prod(dataset.shape) * dataset.dtype.itemsize
         stored = dataset.id.get_storage_size()
         if stored < size and not (stored and dataset.id.get_create_plist().get_nfilters()):
             raise self.error(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recaffe.context import context
 from recaffe.errors import SolverError
+from recaffe.memory import tell_lack
 from recaffe.net import Net, share_weights
 from recaffe.solver import report, snapshots
 from recaffe.solver.nets import MakeNet, make_test_nets, make_train_net
@@ -290,8 +291,12 @@ class Solver(ABC):
             else:
                 own = (rate * self.net.lr_mults[index], self._decay(index))
                 groups.setdefault(own, []).append(index)
-        for (own_rate, decay), indices in groups.items():
-            self.update(indices, own_rate, decay, scale)
+        try:
+            for (own_rate, decay), indices in groups.items():
+                self.update(indices, own_rate, decay, scale)
+        except (MemoryError, RuntimeError) as error:
+            tell_lack(f"the update of '{self.net.name}'", error)
+            raise
         self.iteration += 1
 
     def _log_rate(self, rate: float) -> None:
