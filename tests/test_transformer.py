@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bvlc import Build
 
 import caffe
 from caffe.proto import caffe_pb2
@@ -97,6 +98,33 @@ def test_a_mean_file_of_three_axes(tmp_path: Path) -> None:
     (tmp_path / "mean").write_bytes(blob.SerializeToString())
     by = transformer(mean_file=str(tmp_path / "mean"))
     np.testing.assert_array_equal(transformed(by), naive(IMAGE, mean=MEAN))
+
+
+THREE_AXES = """
+import os
+import caffe
+with open("net", "w") as stream:
+    stream.write('''layer { name: "d" type: "ImageData" top: "d" top: "l"
+      transform_param { mean_file: "mean" }
+      image_data_param { source: "list" batch_size: 1 } }''')
+child = os.fork()
+if child == 0:
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+    caffe.Net("net", caffe.TEST).forward()
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.oracle
+def test_bvlc_aborts_on_a_mean_file_of_three_axes(bvlc: Build) -> None:
+    """It takes the height for the channels. The images are black."""
+    files = {"list": "i.ppm 0\n", "i.ppm": b"P6 5 4 255\n" + bytes(60)}
+    for shape, status in (([1, 3, 4, 5], 0), ([3, 4, 5], 6)):
+        mean = caffe_pb2.BlobProto(data=[1] * 60)
+        mean.shape.dim.extend(shape)
+        files["mean"] = mean.SerializeToString()
+        assert bvlc.python(THREE_AXES, files=files).json() == status
 
 
 # --- at random ------------------------------------------------------------------------
