@@ -49,3 +49,9 @@ def test_our_mistake_keeps_its_traceback():
 @pytest.mark.parametrize(("body", "status"), [("return None", 0), ("return 143", 143)])
 def test_status(body, status):
     assert run(body).returncode == status
+
+
+def test_the_making_of_nets_is_left_out_of_what_commands_say():
+    making = "import logging; logging.getLogger('recaffe.{}').info('said')"
+    assert run("import caffe; " + making.format("solver")).stderr == "said\n"
+    assert run("import caffe; " + making.format("making")).stderr == ""

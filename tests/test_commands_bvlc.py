@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bvlc import Build
 
+from caffe.commands import devices
 from recaffe.proto.schema import NetParameter
 
 NET = """
@@ -51,6 +54,12 @@ FILES = {
     )
     + "test_compute_loss: true",
     "debug.prototxt": SOLVER + "debug_info: true",
+    "stages.prototxt": SOLVER.replace("net.prototxt", "stages_net.prototxt"),
+    "stages_net.prototxt": NET.replace(
+        "include { phase: TEST }",
+        'exclude { phase: TEST min_level: 2 } exclude { stage: "a" min_level: 1 }',
+    ),
+    "flags.txt": "# training\n\n-solver=solver.prototxt\nother\n-solver=none\ncaff*\n-level=0\n",
     "old.prototxt": V1,
     "old_solver.prototxt": 'net: "net.prototxt" solver_type: ADAM',
     "long.prototxt": SOLVER.replace("max_iter: 5", "max_iter: 1000000000").replace(
@@ -64,8 +73,8 @@ MODULES = {
     "upgrade_solver_proto_text": "caffe.commands.upgrade:solver_text",
 }
 LINE = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+:\d+)\] (.*)")
-# What BVLC logs of a net's making, and we do not; what we say of weights, and BVLC does not.
-QUIET = re.compile(r"(net\.cpp:(?!593|605|621|632|721)|layer_factory|weights\.py)")
+# What we say of weights, and BVLC does not.
+QUIET = re.compile(r"weights\.py")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 CLOCK = re.compile(r"\(\S+ iter/s, \S+s/")
 
@@ -95,13 +104,14 @@ def ours(name: str, *arguments: str, **given: str) -> subprocess.CompletedProces
 
 
 def told(text: str) -> list[tuple[str, str, str]]:
-    """Severity, place and message of the lines that both are to have."""
-    lines = [m.groups() for m in map(LINE.fullmatch, text.splitlines()) if m]
-    return [
-        (severity, place, CLOCK.sub("(", message))
-        for severity, place, message in lines
-        if not QUIET.match(place)
-    ]
+    """Severity, place and message of what both are to tell, some of it in several lines."""
+    found: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        if match := LINE.fullmatch(line):
+            found.append((match[1], match[2], CLOCK.sub("(", match[3])))
+        elif found:
+            found[-1] = (*found[-1][:2], f"{found[-1][2]}\n{line}")
+    return [each for each in found if not QUIET.match(each[1])]
 
 
 def assert_same_lines(mine: str, wanted: str) -> None:
@@ -128,8 +138,15 @@ RUNS = {
         ("caffe", "train", "-solver", "solver.prototxt",
          "-weights", "s_iter_3.caffemodel,s_iter_5.caffemodel"),
     ],
+    "state": [
+        ("caffe", "train", "-solver", "stages.prototxt", "-level", "1", "-stage", "a,b",
+         "-phase", "TEST", "-iterations", "3"),
+    ],
+    "flags": [("caffe", "train", "-flagfile=flags.txt", "-v=1", "-vmodule", "x=1", "-log_prefix")],
     "test": [
         ("caffe", "train", "-solver", "solver.prototxt"),
+        ("caffe", "test", "-model", "net.prototxt", "-iterations", "2",
+         "-weights", "s_iter_3.caffemodel", "-level", "3", "-stage", "x"),
         ("caffe", "test", "--model=net.prototxt", "-weights", "s_iter_5.caffemodel",
          "--iterations", "3"),
     ],
@@ -149,15 +166,81 @@ def test_every_line_of_a_run_is_bvlcs(bvlc: Build, here: Path, name: str) -> Non
     assert {path.name for path in here.iterdir()} == names
 
 
+TIMES = {
+    "training": ("-model", "net.prototxt", "-phase", "TRAIN"),
+    "scoring": ("-model=stages_net.prototxt", "-phase=TEST", "-level", "2", "-stage", "b,c"),
+}
+
+
 @pytest.mark.oracle
-def test_time_tells_every_layer_as_bvlcs_does(bvlc: Build, here: Path) -> None:
-    run = ("caffe", "time", "-model", "net.prototxt", "-iterations", "2", "-phase", "TRAIN")
+@pytest.mark.parametrize("name", TIMES)
+def test_time_tells_every_layer_as_bvlcs_does(bvlc: Build, here: Path, name: str) -> None:
+    run = ("caffe", "time", "-iterations", "2", *TIMES[name])
     theirs = bvlc.program(*run, files=FILES, environment={"GLOG_minloglevel": "0"})
     shapes = [
         [(s, p, NUMBER.sub("N", m)) for s, p, m in told(text)]
         for text in (ours(*run).stderr, theirs.stderr)
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_the_last_of_several_weights_count_in_a_test(here: Path) -> None:
+    ours("caffe", "train", "-solver", "solver.prototxt")
+    test = ("caffe", "test", "-model", "net.prototxt", "-iterations", "1", "-weights")
+    three, five = "s_iter_3.caffemodel", "s_iter_5.caffemodel"
+    each = [ours(*test, weights) for weights in (three, five, f"{three}, {five}")]
+    losses = [told(done.stderr)[-1] for done in each]
+    assert losses[0] != losses[1] == losses[2]
+
+
+ANSWERS = [
+    ("caffe",),
+    ("caffe", "train", "extra", "-solver", "solver.prototxt"),
+    ("caffe", "train", "--", "-solver", "solver.prototxt"),
+    ("caffe", "train", "-logtostderr", "true", "-solver", "solver.prototxt"),
+    ("caffe", "-version"),
+    ("caffe", "--version"),
+    ("caffe", "-noversion", "-nohelp", "-version=false"),
+]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("run", ANSWERS, ids=" ".join)
+def test_usage_and_version_are_told_as_bvlcs_does(bvlc: Build, here: Path, run) -> None:
+    theirs, mine = bvlc.program(*run, files=FILES, check=False), ours(*run)
+    assert mine.returncode == theirs.status == 0
+    # BVLC lists its flags behind, with the files of its sources.
+    said = mine.stdout.splitlines()[:8]
+    assert said == theirs.stdout.splitlines()[: len(said)] != []
+    assert mine.stderr == ""
+
+
+def test_help_lists_the_flags_and_is_no_mistake() -> None:
+    done = ours("caffe", "-helpshort")
+    assert done.returncode == 0
+    assert "-sighup_effect" in done.stdout
+    assert "-vmodule" in done.stdout
+
+
+@pytest.mark.oracle
+@pytest.mark.skipif(torch.cuda.is_available(), reason="BVLC's build knows no GPU")
+@pytest.mark.parametrize("gpu", [(), ("-gpu", "all"), ("-gpu", "0,1")], ids=str)
+def test_a_query_without_gpus_fails_as_bvlcs_does(bvlc: Build, gpu: tuple[str, ...]) -> None:
+    run = ("caffe", "device_query", *gpu)
+    theirs = bvlc.program(*run, check=False, environment={"GLOG_minloglevel": "0"})
+    mine = ours(*run)
+    assert (mine.returncode == 0) == (theirs.status == 0)
+    assert told(mine.stderr)[0] == told(theirs.stderr)[0]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "line", "said"), [("0", 266, "Use GPU with device ID 0"), ("", 275, "Use CPU.")]
+)
+def test_one_device_is_told_as_bvlcs_does(caplog, gpu: str, line: int, said: str) -> None:
+    caplog.set_level("INFO", "caffe.commands")
+    devices.tell(torch.device("cuda", 0) if gpu else torch.device("cpu"), 275, 266)
+    (record,) = caplog.records
+    assert (record.place, record.getMessage()) == (("caffe.cpp", line), said)
 
 
 MISTAKES = [
@@ -169,6 +252,13 @@ MISTAKES = [
     ("caffe", "train", "-solver", "solver.prototxt", "-snapshot", "a", "-weights", "b"),
     ("caffe", "train", "-solver", "solver.prototxt", "-iterations", "x"),
     ("caffe", "train", "-solver"),
+    ("caffe", "train", "-sol", "solver.prototxt"),
+    ("caffe", "train", "---solver", "solver.prototxt"),
+    ("caffe", "train", "-nosolver"),
+    ("caffe", "train", "-solver", "solver.prototxt", "-nobogus"),
+    ("caffe", "train", "-solver", "solver.prototxt", "-logtostderr=2"),
+    ("caffe", "train", "-flagfile=none.txt", "-solver", "solver.prototxt"),
+    ("caffe", "train", "-fromenv=solver"),
     ("caffe", "test", "-model", "net.prototxt"),
     ("caffe", "test", "-model", "net.prototxt", "-weights", "none"),
     ("caffe", "time"),
@@ -293,6 +383,53 @@ def test_signals_reach_a_training_while_it_tests(bvlc: Build, here: Path) -> Non
     assert mine == theirs
 
 
+ENDLESS = """
+net: "net.prototxt" base_lr: 0.0001 lr_policy: "fixed" max_iter: 1000000000
+snapshot_prefix: "s" solver_mode: CPU
+"""
+EFFECTS = {
+    "hangup stops": (("-sighup_effect", "stop"), [signal.SIGHUP]),
+    "interrupt takes a snapshot": (
+        ("-sigint_effect=snapshot", "-sighup_effect=stop"),
+        [signal.SIGINT, signal.SIGHUP],
+    ),
+    "hangup does nothing": (("--sighup_effect=none",), [signal.SIGHUP, signal.SIGINT]),
+}
+
+
+def lines_of_effects(command: list[str], signals: list[signal.Signals]) -> list[tuple[str, str]]:
+    """What a training says once it has begun and is sent these signals, the last to stop it."""
+    snapshots = "snapshot" in " ".join(command)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as run:
+        assert run.stderr is not None
+        said = [until("Learning Rate Policy", run.stderr)]
+        time.sleep(0.3)
+        for number in signals:
+            run.send_signal(number)
+            if snapshots and number is signal.SIGINT:
+                said += [until("Snapshotting to", run.stderr), until("state", run.stderr)]
+            time.sleep(0.3)
+        said += run.stderr
+        assert run.wait(60) == 0
+    found = [LINE.fullmatch(line.rstrip()).group(2, 3) for line in said]
+    return [(place, NUMBER.sub("N", message)) for place, message in found]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", EFFECTS)
+def test_signals_have_the_effects_they_have_in_bvlcs(bvlc: Build, here: Path, name: str) -> None:
+    flags, signals = EFFECTS[name]
+    train = ("train", "-solver", "endless.prototxt", *flags)
+    (here / "endless.prototxt").write_text(ENDLESS)
+    mine = lines_of_effects(command("caffe", *train), signals)
+    with bvlc.workplace({**FILES, "endless.prototxt": ENDLESS}) as place:
+        enter = ["chroot", str(bvlc.root), "/usr/bin/env", "-C", place.inside, "caffe", *train]
+        theirs = lines_of_effects(enter, signals)
+        written = {path.suffix for path in place.path.glob("s_iter*")}
+    assert mine == theirs
+    assert {path.suffix for path in here.glob("s_iter*")} == written
+
+
 def until(text: str, stream) -> str:
     for line in stream:
         if text in line:
@@ -319,10 +456,10 @@ def test_lines_are_not_doubled_where_logging_is_set_up(here: Path) -> None:
         "logging.basicConfig(level=sys.argv[1], format='own %(message)s')\n"
         "caffe.get_solver('solver.prototxt')\n"
     )
-    for level, count in (("INFO", 3), ("WARNING", 0)):
+    for level, count in (("INFO", 1), ("WARNING", 0)):
         done = subprocess.run(
             [sys.executable, "-c", script, level], capture_output=True, text=True, check=True
         )
-        lines = done.stderr.splitlines()
-        assert len(lines) == count
-        assert all(line.startswith("own ") for line in lines)
+        assert done.stderr.count("Solver scaffolding done.") == count
+        assert done.stderr.count("own Solver scaffolding done.") == count
+        assert "] " not in done.stderr

@@ -88,7 +88,7 @@ def solver_text(settings: str) -> str:
 
 def told(lines: list[str]) -> list[tuple[str, list[float]]]:
     """Each line without its numbers, and these."""
-    lines = [SPEED.sub(" (speed)", line) for line in lines]
+    lines = [SPEED.sub(" (speed)", line.split("\n")[0]) for line in lines]
     return [(NUMBER.sub("#", line), [float(n) for n in NUMBER.findall(line)]) for line in lines]
 
 
@@ -97,9 +97,8 @@ def of_solver(lines: list[str]) -> list[str]:
     prefix = re.compile(r"[IEW]\d{4} \S+ +\d+ (\S+)\.cpp:\d+\] (.*)")
     matches = [prefix.match(line) for line in lines]
     kept = [m for m in matches if m and (m[1] != "net" or m[2].startswith("    ["))]
-    quiet = ("Initializing solver", "    with loss weight")
     wanted = ("solver", "sgd_solver", "net")
-    return [m[2] for m in kept if m[1] in wanted and not m[2].startswith(quiet)]
+    return [m[2] for m in kept if m[1] in wanted and not m[2].startswith("    with loss weight")]
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ def _takes(parser: argparse.ArgumentParser) -> str:
 def _argument(action: argparse.Action) -> str:
     flag = next(iter(action.option_strings), "")
     name = flag or str(action.metavar or action.dest).upper()
-    if action.nargs == "?" and not flag:
+    if action.nargs in ("?", "*") and not flag:
         name = f"[{name}]"
     text = re.sub(r" \(default: [^)]*\)$", "", action.help or "")
     if action.choices is not None:

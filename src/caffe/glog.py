@@ -30,55 +30,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from caffe.places import place_of
+
 ROOMS = ("recaffe", "caffe")
 SEVERITIES = ("INFO", "WARNING", "ERROR", "FATAL")
 # What the rooms' loggers let through; a level of its own, to tell it from one that users set.
 _OUR_LEVEL = logging.INFO - 1
 
-# Where Caffe logs what we log, by the text before the arguments: log parsers look at these.
-PLACES: dict[str, tuple[str, int]] = {
-    "Creating training net %s": ("solver.cpp", 102),
-    "Creating test net (#%d) %s": ("solver.cpp", 190),
-    "Finetuning from %s": ("solver.cpp", 72),
-    "Solver scaffolding done.": ("solver.cpp", 57),
-    "Solving %s": ("solver.cpp", 289),
-    "Learning Rate Policy: %s": ("solver.cpp", 290),
-    "Optimization stopped early.": ("solver.cpp", 311),
-    "Iteration %d, loss = %g": ("solver.cpp", 327),
-    "Optimization Done.": ("solver.cpp", 332),
-    "Iteration %d (%g iter/s, %gs/%d iters), loss = %g": ("solver.cpp", 239),
-    "    %s net output #%d: %s = %g%s": ("solver.cpp", 414),
-    "Iteration %d, Testing net (#%d)": ("solver.cpp", 347),
-    "Test interrupted.": ("solver.cpp", 396),
-    "Test loss: %g": ("solver.cpp", 401),
-    "Snapshotting to %s file %s": ("solver.cpp", 464),
-    "Snapshotting solver state to %s file %s": ("sgd_solver.cpp", 284),
-    "SGDSolver: restoring history": ("sgd_solver.cpp", 336),
-    "MultiStep Status: Iteration %d, step = %d": ("sgd_solver.cpp", 50),
-    "Iteration %d, lr = %g": ("sgd_solver.cpp", 112),
-    "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g": (
-        "sgd_solver.cpp",
-        99,
-    ),
-    "%s top blob %s data: %g": ("net.cpp", 593),
-    "%s param blob %s data: %g": ("net.cpp", 605),
-    "%s bottom blob %s diff: %g": ("net.cpp", 621),
-    "%s param blob %d diff: %g": ("net.cpp", 632),
-    "    [Backward] All net params (data, diff): L1 norm = (%g, %g); L2 norm = (%g, %g)": (
-        "net.cpp",
-        721,
-    ),
-}
-
 
 def _place(record: logging.LogRecord) -> tuple[str, int]:
     """Caffe's file and line; for what only we say, our own."""
-    if isinstance(named := getattr(record, "place", None), tuple):
-        return named
-    if str(record.msg).startswith("    %s net output") and record.args:
-        kind = record.args[0] if isinstance(record.args, tuple) else ""
-        return ("solver.cpp", 258 if kind == "Train" else 414)
-    return PLACES.get(str(record.msg), (record.filename, record.lineno))
+    named = getattr(record, "place", None)
+    return named if isinstance(named, tuple) else place_of(record)
 
 
 def _severity(record: logging.LogRecord) -> int:
@@ -109,7 +72,7 @@ def _flag(name: str, default: str) -> str:
 
 def is_true(text: str) -> bool:
     """As glog reads a flag of the environment."""
-    return text[:1] in ("t", "T", "y", "Y", "1")
+    return text[:1] in ("", "t", "T", "y", "Y", "1")
 
 
 def _number(text: str) -> int:
@@ -121,13 +84,17 @@ def _number(text: str) -> int:
 
 @dataclass
 class Settings:
-    """glog's flags, from the environment where it has them."""
+    """glog's flags, from the environment where it reads them there: not the threshold."""
 
     minimum: int = field(default_factory=lambda: _number(_flag("minloglevel", "0")))
     to_stderr: bool = field(default_factory=lambda: is_true(_flag("logtostderr", "0")))
     also_to_stderr: bool = field(default_factory=lambda: is_true(_flag("alsologtostderr", "0")))
-    stderr_threshold: int = field(default_factory=lambda: _number(_flag("stderrthreshold", "2")))
+    stderr_threshold: int = 2
     folder: str = field(default_factory=lambda: _flag("log_dir", ""))
+    prefix: bool = field(default_factory=lambda: is_true(_flag("log_prefix", "1")))
+
+
+_BARE = logging.Formatter("%(message)s")
 
 
 class GlogHandler(logging.Handler):
@@ -158,7 +125,7 @@ class GlogHandler(logging.Handler):
 
     def _write(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record) + "\n"
+            line = (self if self.settings.prefix else _BARE).format(record) + "\n"
             severity, settings = _severity(record), self.settings
             to_files = bool(self._program) and not settings.to_stderr
             shown = settings.also_to_stderr or severity >= settings.stderr_threshold

@@ -22,6 +22,8 @@ def _is_users_mistake(error: BaseException) -> bool:
 def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:
     """Run ``main(arguments)`` as a program: log to stderr, exit 1 on a user's mistake."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # Our runtime tells of every layer of a net that is made, as Caffe's own programs do.
+    logging.getLogger("recaffe.making").setLevel(logging.WARNING)
     try:
         status = main(sys.argv[1:])
     except Exception as error:

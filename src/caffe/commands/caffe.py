@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import torch
 
 from caffe.commands import devices, program
+from caffe.commands.flags import integer
 from caffe.commands.program import Parser, info
 from caffe.commands.train import train
 from recaffe.context import context
@@ -40,41 +41,41 @@ def main() -> NoReturn:
 def parser() -> Parser:
     """What the program takes."""
     parser = Parser("caffe", USAGE)
-    parser.add_argument("command", nargs="?", help="train, test, time or device_query")
+    parser.add_argument("command", nargs="*", help="train, test, time or device_query")
     flag = parser.flag
     flag("gpu", "run on this GPU; train on these, separated by ',', or 'all'; by default the CPU")
     flag("solver", "the solver definition protocol buffer text file")
     flag("model", "the model definition protocol buffer text file")
     flag("phase", "network phase (TRAIN or TEST), for 'time'")
-    flag("level", "network level", int, 0)
+    flag("level", "network level", integer, 0)
     flag("stage", "network stages (not to be confused with phase), separated by ','")
     flag("snapshot", "the snapshot solver state to resume training")
     flag("weights", "the pretrained weights, separated by ','; not together with snapshot")
-    flag("iterations", "the number of iterations to run", int, 50)
+    flag("iterations", "the number of iterations to run", integer, 50)
     flag("sigint_effect", "what SIGINT does: snapshot, stop or none", default="stop")
     flag("sighup_effect", "what SIGHUP does: snapshot, stop or none", default="snapshot")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int | None:
-    if options.command is None:
+    if len(options.command) != 1:
         print(f"caffe: {USAGE}\n'caffe --help' lists the flags.")
         return 0
-    if options.command not in COMMANDS:
-        known = ", ".join(sorted(COMMANDS))
-        raise CaffeError(f"Unknown action: {options.command}; known: {known}")
-    COMMANDS[options.command](options)
+    (command,) = options.command
+    if command not in COMMANDS:
+        raise CaffeError(f"Unknown action: {command}; known: {', '.join(sorted(COMMANDS))}")
+    COMMANDS[command](options)
     return None
 
 
 # -- test ----------------------------------------------------------------------------------
 
 
-def _choose_device(gpu: str, cpu_line: int, gpu_place: tuple[str, int]) -> None:
+def _choose_device(gpu: str, cpu_line: int, gpu_line: int) -> None:
     chosen = devices.named(gpu)
     if len(chosen) > 1:
         raise DeviceError(f"-gpu {gpu}: only 'train' runs on several GPUs; name one")
-    devices.tell(chosen, cpu_line, gpu_place)
+    devices.tell(chosen[0], cpu_line, gpu_line)
     devices.use(chosen[0])
 
 
@@ -92,7 +93,7 @@ def score(options: argparse.Namespace) -> None:
     if not options.weights:
         raise CaffeError("Need model weights to score.")
     _positive(options.iterations)
-    _choose_device(options.gpu, 275, (FILE, 263))
+    _choose_device(options.gpu, 275, 266)
     net = _net(options, TEST)
     load_weights(net, [path.strip() for path in options.weights.split(",")])
     info((FILE, 281), "Running for %d iterations.", options.iterations)
@@ -138,7 +139,7 @@ def time_layers(options: argparse.Namespace) -> None:
     if options.phase not in phases:
         raise CaffeError('phase must be "TRAIN" or "TEST"')
     _positive(options.iterations)
-    _choose_device(options.gpu, 343, (FILE, 337))
+    _choose_device(options.gpu, 343, 339)
     net = _net(options, phases[options.phase])
     last = len(net.layers) - 1
     info((FILE, 351), "Performing Forward")
@@ -188,6 +189,8 @@ def device_query(options: argparse.Namespace) -> None:
     """Tell what torch knows of the GPUs asked for, or of all."""
     info((FILE, 138), "Querying GPUs %s", options.gpu)
     count = torch.cuda.device_count()
+    if options.gpu == "all" and not count:
+        raise DeviceError("-gpu all: torch sees no GPU here")
     given = options.gpu if options.gpu not in ("", "all") else ",".join(map(str, range(count)))
     for number in given.split(",") if given else ():
         if not number.isdigit() or int(number) >= count:

@@ -34,12 +34,21 @@ def named(gpu: str) -> list[torch.device]:
     return [torch.device("cuda", number) for number in found]
 
 
-def tell(chosen: Sequence[torch.device], cpu_line: int, gpu_place: tuple[str, int]) -> None:
-    """Log what is used, from those places of ``caffe.cpp``."""
+def tell_all(chosen: Sequence[torch.device]) -> None:
+    """Log what ``caffe train`` uses."""
     if chosen[0].type == "cpu":
+        info(("caffe.cpp", 197), "Use CPU.")
+    else:
+        used = ", ".join(str(device.index) for device in chosen)
+        info(("caffe.cpp", 204), "Using GPUs %s", used)
+
+
+def tell(device: torch.device, cpu_line: int, gpu_line: int) -> None:
+    """Log the one device that is used, from those lines of ``caffe.cpp``."""
+    if device.type == "cpu":
         info(("caffe.cpp", cpu_line), "Use CPU.")
     else:
-        info(gpu_place, "Using GPUs %s", ", ".join(str(device.index) for device in chosen))
+        info(("caffe.cpp", gpu_line), "Use GPU with device ID %d", device.index)
 
 
 def use(device: torch.device) -> None:

@@ -9,10 +9,38 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from caffe import glog
+from caffe.commands.flags import SOURCES, FlagError, Flags, integer
 from recaffe.errors import CaffeError
 
 LOG = logging.getLogger("caffe.commands")
 VERSION = "1.0.0"
+
+# glog's flags: what our log obeys, by the name of the setting, and what it has no use for.
+_OBEYED: dict[str, tuple[str, Any, str]] = {
+    "minloglevel": ("minimum", integer, "log from here up: 0 INFO, 1 WARNING, 2 ERROR, 3 FATAL"),
+    "logtostderr": ("to_stderr", bool, "log to standard error only, to no files"),
+    "alsologtostderr": ("also_to_stderr", bool, "log to standard error as well"),
+    "stderrthreshold": (
+        "stderr_threshold",
+        integer,
+        "log to standard error as well from here up, where not everything goes there",
+    ),
+    "log_dir": ("folder", str, "the folder of the log files"),
+    "log_prefix": ("prefix", bool, "begin lines with severity, time, file and line"),
+}
+_IGNORED_SWITCHES = (
+    *("colorlogtostderr", "drop_log_memory", "stop_logging_if_full_disk"),
+    "symbolize_stacktrace",
+)
+_IGNORED = (
+    *("alsologtoemail", "log_backtrace_at", "log_link", "logbuflevel", "logbufsecs"),
+    *("logemaillevel", "logfile_mode", "logmailer", "max_log_size", "v", "vmodule"),
+)
+_EPILOG = (
+    f"Also taken: {', '.join(f'-{name}' for name in SOURCES)}, as gflags does; and without effect "
+    f"{', '.join(f'-{name}' for name in (*_IGNORED_SWITCHES, *_IGNORED))}. "
+    "A switch is set by -x or -x=true, and unset by -nox or -x=false."
+)
 
 
 def info(place: tuple[str, int], message: str, *values: Any) -> None:
@@ -21,43 +49,61 @@ def info(place: tuple[str, int], message: str, *values: Any) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes ``-flag x``, ``--flag x``, ``-flag=x`` and ``--flag=x``, and glog's own flags."""
+    """Takes flags as :mod:`caffe.commands.flags` reads them, and glog's own."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(
             prog=prog,
             description=description,
+            epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
             add_help=False,
         )
+        self._valued: set[str] = set(_IGNORED)
+        self._switches = {"debug", *_IGNORED_SWITCHES}
+        self._first = {"h", "help", "helpshort", "helpfull", "helppackage", "version"}
         self.add_argument("-h", "-help", "--help", action="help", help="show this and exit")
         self.add_argument(
             "-version", "--version", action="version", version=f"{prog} version {VERSION}"
         )
         self.switch("debug", "show the traceback of an error")
         log = self.add_argument_group("log")
-        for name, kind, text in (
-            ("minloglevel", int, "log from here up: 0 INFO, 1 WARNING, 2 ERROR, 3 FATAL"),
-            ("logtostderr", _truth, "log to standard error only, to no files"),
-            ("log_dir", str, "the folder of the log files"),
-        ):
-            bare: dict[str, Any] = {"nargs": "?", "const": True} if kind is _truth else {}
+        for name, (_, kind, text) in _OBEYED.items():
+            bare: dict[str, Any] = {"nargs": "?"} if kind is bool else {}
+            (self._switches if kind is bool else self._valued).add(name)
             log.add_argument(f"-{name}", f"--{name}", type=kind, help=text, **bare)
 
     def flag(self, name: str, text: str, kind: Any = str, default: Any = "") -> None:
+        """A flag that takes a value."""
+        self._valued.add(name)
         shown = f" (default: {default})" if default != "" else ""
         self.add_argument(f"-{name}", f"--{name}", type=kind, default=default, help=text + shown)
 
     def switch(self, name: str, text: str) -> None:
+        """A flag that is true or false, and false unless it is given."""
+        self._switches.add(name)
         self.add_argument(f"-{name}", f"--{name}", action="store_true", help=text)
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The values of the flags, and the other arguments."""
+        try:
+            flags = Flags(self.prog, self._valued, self._switches | self._first, arguments)
+            given = {name: flags.truth(name) for name in self._switches & {*flags.values}}
+            asked = {name for name in self._first & {*flags.values} if flags.truth(name)}
+        except FlagError as error:
+            self.error(str(error))
+        if asked:
+            self.parse_args(["--version" if "version" in asked else "--help"])
+        known = self._valued - {*_IGNORED}
+        valued = [f"--{name}={text}" for name, text in flags.values.items() if name in known]
+        others = ["--", *flags.others] if flags.others else []
+        options = self.parse_args([*valued, *others])
+        vars(options).update(given)
+        return options
 
     def error(self, message: str) -> NoReturn:
         self.exit(1, f"ERROR: {message}\n")
-
-
-def _truth(text: str) -> bool:
-    return glog.is_true(text)
 
 
 def run(
@@ -67,16 +113,12 @@ def run(
     also_to_stderr: bool = True,
 ) -> int:
     """Run a program: 0 if all went well, 1 on a mistake, which is told in a line."""
-    options = parser.parse_args(arguments)
     settings = glog.settings()
     settings.also_to_stderr = settings.also_to_stderr or also_to_stderr
-    for given, name in (
-        (options.minloglevel, "minimum"),
-        (options.logtostderr, "to_stderr"),
-        (options.log_dir, "folder"),
-    ):
-        if given is not None:
-            setattr(settings, name, given)
+    options = parser.read(sys.argv[1:] if arguments is None else arguments)
+    for name, (setting, _, _) in _OBEYED.items():
+        if (given := getattr(options, name)) is not None:
+            setattr(settings, setting, given)
     glog.start(parser.prog)
     try:
         return command(options) or 0

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from google.protobuf import text_format
 
 from caffe.commands import devices, together
 from caffe.commands.effects import Effects, effect, on_signals
@@ -71,10 +70,8 @@ class Training:
             meeting: where the solvers of the other devices are found.
         """
         param = SolverParameter.FromString(self.param)
-        devices.tell(chosen, 197, (FILE, 204))
+        devices.tell_all(chosen)
         devices.use(chosen[context.solver_rank])
-        shown = text_format.MessageToString(param).rstrip()
-        info(("solver.cpp", 45), "Initializing solver from parameters: \n%s", shown)
         solver = make_solver(param)
         solver.action = action
         if self.snapshot:

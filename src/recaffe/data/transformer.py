@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recaffe.errors import DataError
+from recaffe.log import tell
 from recaffe.proto.schema import TRAIN
 from recaffe.proto.weights import read_blob
 
@@ -113,6 +114,7 @@ def read_mean(parameter: Any, owner: str) -> np.ndarray | None:
     if parameter.mean_file and parameter.mean_value:
         raise DataError(f"layer '{owner}': set mean_file or mean_value, not both")
     if parameter.mean_file:
+        tell("Loading mean file from: %s", parameter.mean_file)
         mean = read_blob(parameter.mean_file)
         shape = mean.shape[1:] if mean.ndim == 4 else mean.shape
         if len(shape) != 3 or mean.size != math.prod(shape):

@@ -11,8 +11,10 @@ from recaffe.data.batches import Batches, records
 from recaffe.data.leveldb_reader import LeveldbReader
 from recaffe.data.lmdb_reader import LmdbReader
 from recaffe.data.share import share_of
+from recaffe.errors import DataError
 from recaffe.layers.base import Layer, register
-from recaffe.layers.prefetching import Prefetching
+from recaffe.layers.prefetching import Prefetching, size_of
+from recaffe.log import tell
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +39,28 @@ class Data(Prefetching):
 
     tops = (1, 2)
 
+    def __init__(self, param: Any, phase: int) -> None:
+        super().__init__(param, phase)
+        # As early as Caffe does, which tells of it before it tells of the layer.
+        parameter = param.data_param
+        kind = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
+        try:
+            self._reader = kind(parameter.source)
+        except DataError as error:
+            raise self.error(str(error)) from error
+        is_lmdb = kind is LmdbReader
+        tell("Opened lmdb %s" if is_lmdb else "Opened leveldb %s", parameter.source)
+
     def make_source(self) -> Batches:
         parameter = self.param.data_param
         self.check_batch_size(parameter.batch_size)
         warn_of_skipped(self, parameter, _SKIPPED)
-        kind = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
         share, transformer = share_of(self.phase), self.make_transformer()
-        reader = kind(parameter.source)
-        own = itertools.islice(reader, share.rank, None, share.count)
+        own = itertools.islice(self._reader, share.rank, None, share.count)
         samples = records(own, parameter.source, transformer.color)
-        return Batches(samples, parameter.batch_size, transformer)
+        batches = Batches(samples, parameter.batch_size, transformer)
+        tell("output data size: %s", size_of(batches))
+        return batches
 
 
 def warn_of_skipped(layer: Layer, parameter: Any, names: Sequence[str]) -> None:

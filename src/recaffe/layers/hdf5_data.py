@@ -13,6 +13,7 @@ from recaffe.data.hdf5_rows import Hdf5Rows, read_file_names
 from recaffe.data.share import share_of
 from recaffe.layers.base import Layer, Shape, register
 from recaffe.layers.prefetching import random_seed
+from recaffe.log import tell
 
 
 @register("HDF5Data")
@@ -39,8 +40,11 @@ class HDF5Data(Layer):
             raise self.error("batch_size must be at least 1")
         shuffled = np.random.Generator(np.random.PCG64(random_seed()))
         self._device = context.device
+        tell("Loading list of HDF5 filenames from: %s", parameter.source)
+        names = read_file_names(parameter.source)
+        tell("Number of HDF5 files: %d", len(names))
         self._rows = Hdf5Rows(
-            read_file_names(parameter.source),
+            names,
             list(self.param.top),
             shuffled if parameter.shuffle else None,
             share_of(self.phase),

@@ -8,7 +8,8 @@ from recaffe.data.batches import Batches
 from recaffe.data.images import ListedImages, read_list
 from recaffe.layers.base import register
 from recaffe.layers.data import warn_of_skipped
-from recaffe.layers.prefetching import Prefetching, random_seed
+from recaffe.layers.prefetching import Prefetching, random_seed, size_of
+from recaffe.log import tell
 
 
 @register("ImageData")
@@ -32,8 +33,15 @@ class ImageData(Prefetching):
             raise self.error("give both new_height and new_width, or neither")
         warn_of_skipped(self, parameter, ("scale", "mean_file", "crop_size", "mirror"))
         random = np.random.Generator(np.random.PCG64(random_seed()))
+        transformer = self.make_transformer()
+        tell("Opening file %s", parameter.source)
         lines = read_list(parameter.source)
+        if parameter.shuffle:
+            tell("Shuffling data")
+        tell("A total of %d images.", len(lines))
         start = int(random.integers(parameter.rand_skip)) if parameter.rand_skip else 0
+        if parameter.rand_skip:
+            tell("Skipping first %d data points.", start)
         if start >= len(lines):
             raise self.error(
                 f"rand_skip {parameter.rand_skip} may skip all {len(lines)} lines of "
@@ -48,4 +56,6 @@ class ImageData(Prefetching):
             size if any(size) else None,
             random if parameter.shuffle else None,
         )
-        return Batches(iter(samples), parameter.batch_size, self.make_transformer())
+        batches = Batches(iter(samples), parameter.batch_size, transformer)
+        tell("output data size: %s", size_of(batches))
+        return batches

@@ -70,6 +70,11 @@ class Prefetching(Layer):
         return Transformer(self.param.transform_param, self.phase, random_seed(), self.name)
 
 
+def size_of(source: Source) -> str:
+    """The shape of a batch of images, as Caffe tells it."""
+    return ",".join(map(str, (source.batch_size, *source.image_shape)))
+
+
 def random_seed() -> int:
     """For generators of other threads, so that they draw alike from one ``random_seed``."""
     return int(torch.randint(2**62, (), generator=context.generator(CPU)))

@@ -16,7 +16,8 @@ from recaffe.data.windows import Cropper, Window, read_window_file
 from recaffe.errors import DataError
 from recaffe.layers.base import register
 from recaffe.layers.data import warn_of_skipped
-from recaffe.layers.prefetching import Prefetching, random_seed
+from recaffe.layers.prefetching import Prefetching, random_seed, size_of
+from recaffe.log import tell
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class WindowData(Prefetching):
                 "layer '%s' (%s): crop_mode '%s' is taken for warp, as in Caffe; known: warp, "
                 "square", self.name, self.type, parameter.crop_mode,
             )  # fmt: skip
-        return WindowBatches(self)
+        batches = WindowBatches(self)
+        tell("output data size: %s", size_of(batches))
+        return batches
 
 
 class WindowBatches:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from recaffe.errors import LayerError, NetError
 from recaffe.layers import Layer
+from recaffe.net.making import tell_backward
 
 
 @dataclass
@@ -58,6 +59,7 @@ def plan_gradients(
         wanted.update((blob, needed[-1]) for blob in layer.param.top)
     _drop_what_no_loss_reaches(layers, loss_weights, needed, bottoms)
     refusals = [_refusal(layer, wanted) for layer, wanted in zip(layers, bottoms, strict=True)]
+    tell_backward(layers, needed)
     if force_backward:
         needed = [True] * len(layers)
         bottoms = [[True] * len(layer.param.bottom) for layer in layers]

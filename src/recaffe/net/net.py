@@ -15,6 +15,7 @@ from recaffe.layers import BlobLayer, Layer, make_layer
 from recaffe.memory import tell_lack
 from recaffe.net.filter import filter_net
 from recaffe.net.gradients import plan_gradients
+from recaffe.net.making import Making, tell_end, tell_parameters
 from recaffe.net.sharing import LearnableParams
 from recaffe.net.splits import insert_splits
 from recaffe.net.tapes import Tapes
@@ -34,7 +35,7 @@ class Net:
         param: a NetParameter.
         phase: TRAIN or TEST.
         level, stages: with ``phase`` the state that include and exclude rules ask for; stages
-            in the ``state`` of ``param`` count as well.
+            in the ``state`` of ``param`` count as well, and its level if none is given.
         origin: names the net in errors; its file, say.
 
     Attributes:
@@ -54,14 +55,18 @@ class Net:
         self,
         param: Any,
         phase: int,
-        level: int = 0,
+        level: int | None = None,
         stages: Sequence[str] = (),
         origin: str = "net",
     ) -> None:
         self.phase = phase
         self.device = context.device
-        state = NetState(phase=phase, level=level, stage=[*param.state.stage, *stages])
-        self.param = insert_splits(filter_net(upgrade_net(param, origin), state))
+        state = NetState()
+        state.CopyFrom(param.state)
+        state.MergeFrom(NetState(phase=phase, level=level, stage=stages))
+        filtered = filter_net(upgrade_net(param, origin), state)
+        tell_parameters(filtered, state)
+        self.param = insert_splits(filtered)
         self.name: str = self.param.name
         self.layers: list[Layer] = []
         self.blobs: dict[str, Blob] = {}
@@ -69,14 +74,16 @@ class Net:
         self.layer_tops: list[list[Blob]] = []
         self._bottom_shapes: list[list[tuple[int, ...]]] = []
         self._given_rates: list[list[float]] = []
+        self.loss_weights: list[list[float]] = []
+        learnable, making = LearnableParams(), Making()
         for layer_param in self.param.layer:
-            self._append(layer_param)
+            making.begin(layer_param.name)
+            self._append(layer_param, making)
+            learnable.add(self.layers[-1])
         self.layer_names: list[str] = [layer.name for layer in self.layers]
         self.params: dict[str, list[Blob]] = {
             layer.name: layer.blobs for layer in self.layers if layer.blobs
         }
-        self.loss_weights = [_loss_weights(layer) for layer in self.layers]
-        learnable = LearnableParams(self.layers)
         self.learnable, self.param_places = learnable.blobs, learnable.places
         self.lr_mults, self.decay_mults = learnable.lr_mults, learnable.decay_mults
         self.plan = plan_gradients(
@@ -86,10 +93,11 @@ class Net:
         self._set_loss_diffs()
         self._loss_terms: list[Tensor | None] = [None] * len(self.layers)
         self._whole_step: WholeStep | None = None
+        tell_end(self.outputs)
 
     # -- building ---------------------------------------------------------------------
 
-    def _append(self, layer_param: Any) -> None:
+    def _append(self, layer_param: Any, making: Making) -> None:
         if not layer_param.HasField("phase"):
             layer_param.phase = self.phase
         # A layer may set the factors of its parameters to 0, but whether it runs backward
@@ -100,6 +108,7 @@ class Net:
             layer_param.loss_weight.extend([1.0] + [0.0] * (layer.top_count - 1))
         bottoms = [self.blobs[name] for name in layer_param.bottom]
         tops = [self._top_blob(layer, index) for index in range(layer.top_count)]
+        making.connect(layer)
         shapes = [blob.shape for blob in bottoms]
         if isinstance(layer, BlobLayer):
             layer.attach(bottoms, tops)
@@ -119,6 +128,8 @@ class Net:
             if layer.shares_diff:
                 top.share_diff(bottoms[0])
             top.reshape(shape)
+        self.loss_weights.append(_loss_weights(layer))
+        making.finish(layer, top_shapes, self.loss_weights[-1])
         self.layers.append(layer)
         self.layer_bottoms.append(bottoms)
         self.layer_tops.append(tops)

@@ -5,48 +5,57 @@ Source: ``AppendParam`` in ``net.cpp``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from recaffe.blob import Blob, ReshapedBlob
 from recaffe.errors import NetError, ShapeMismatchError
 from recaffe.layers import Layer
+from recaffe.log import tell
 
 
 class LearnableParams:
-    """The parameters of a net's layers; those of one name become one blob.
+    """The parameters of the layers that are added; those of one name become one blob.
 
     Attributes:
         blobs: the parameters that a solver updates, in net order.
         lr_mults, decay_mults: their factors.
         places: the first layer that has each, and which of its blobs it is.
-
-    Raises:
-        LayerError: more ``param`` than the layer has blobs.
-        ShapeMismatchError: a shared parameter of another shape.
-        NetError: factors of a shared parameter that contradict each other.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self) -> None:
         self.blobs: list[Blob] = []
         self.lr_mults: list[float] = []
         self.decay_mults: list[float] = []
         self.places: list[tuple[str, int]] = []
         self._given_factors: set[tuple[str, int]] = set()
-        owners: dict[str, int] = {}
-        for layer in layers:
-            if len(layer.param.param) > len(layer.blobs):
-                raise layer.error(
-                    f"param is given {len(layer.param.param)} time(s), but the layer has "
-                    f"{len(layer.blobs)} parameter blob(s); leave out what is too many"
-                )
-            for index in range(len(layer.blobs)):
-                self._add(layer, index, owners)
+        self._owners: dict[str, int] = {}
 
-    def _add(self, layer: Layer, index: int, owners: dict[str, int]) -> None:
+    def add(self, layer: Layer) -> None:
+        """Add the parameters of a net's next layer.
+
+        Raises:
+            LayerError: more ``param`` than the layer has blobs.
+            ShapeMismatchError: a shared parameter of another shape.
+            NetError: factors of a shared parameter that contradict each other.
+        """
+        if len(layer.param.param) > len(layer.blobs):
+            raise layer.error(
+                f"param is given {len(layer.param.param)} time(s), but the layer has "
+                f"{len(layer.blobs)} parameter blob(s); leave out what is too many"
+            )
+        for index in range(len(layer.blobs)):
+            self._add(layer, index)
+
+    def _add(self, layer: Layer, index: int) -> None:
+        owners = self._owners
         specs, blob = layer.param.param, layer.blobs[index]
         spec = specs[index] if index < len(specs) else type(layer.param)().param.add()
         if spec.name in owners:
+            owner, place = self.places[owners[spec.name]]
+            tell(
+                "Sharing parameters '%s' owned by layer '%s', param index %d",
+                *(spec.name, owner, place),
+            )
             layer.blobs[index] = self._shared(layer, index, spec, owners[spec.name])
             self._agree_on_factors(spec, owners[spec.name])
             return

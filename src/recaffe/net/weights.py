@@ -14,6 +14,7 @@ import torch
 
 from recaffe.blob import Blob
 from recaffe.errors import FormatError, NetError, ShapeMismatchError
+from recaffe.log import tell
 from recaffe.net.load_report import LoadReport
 from recaffe.net.net import Net
 from recaffe.proto import hdf5
@@ -92,6 +93,7 @@ def _choose(
     for layer in source:
         shapes = _shapes(layer.blobs)
         if layer.name not in net.layer_names:
+            tell("Ignoring source layer %s", layer.name)
             if shapes or layer.problem:
                 report.ignored[layer.name] = shapes
             continue

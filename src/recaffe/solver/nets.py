@@ -82,7 +82,7 @@ def _net(source: Any, phase: int, state: Any, make_net: MakeNet) -> Net:
     param.CopyFrom(read_net(source) if is_path else source)
     param.state.MergeFrom(state)
     origin = source if is_path else "the solver's net"
-    return make_net(param, phase, level=param.state.level, origin=origin)
+    return make_net(param, phase, origin=origin)
 
 
 def _load(net: Net, param: Any) -> None:

@@ -23,6 +23,7 @@ from recaffe.context import context
 from recaffe.errors import SolverError
 from recaffe.memory import tell_lack
 from recaffe.net import Net, share_weights
+from recaffe.proto.shown import Shown
 from recaffe.solver import report, snapshots
 from recaffe.solver.nets import MakeNet, make_test_nets, make_train_net
 from recaffe.solver.policies import learning_rate, steps_passed
@@ -67,6 +68,8 @@ class Solver(ABC):
     slots: ClassVar[tuple[str, ...]]
 
     def __init__(self, param: Any, make_net: MakeNet = Net) -> None:
+        if context.is_root_solver:
+            logger.info("Initializing solver from parameters: \n%s", Shown(param))
         self.param = param
         self.iteration = 0
         self._check_settings()
