@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -103,6 +104,29 @@ def test_an_experiment_may_leave_everything_out():
     assert settings["solver"] == {"random_seed": 0, "solver_mode": "CPU"}
     assert settings["head_lr_mult"] == 1
     assert "batch_size" not in settings
+
+
+def test_each_head_of_several_gets_a_name():
+    two = model(head=["a", "b"])
+    plan = plan_of(model=two, experiments={"plain": {}, "named": {"new_head": {"b": "mine"}}})
+    assert plan.settings("bars", "plain", 0)["head"] == ["a", "b"]
+    assert plan.settings("bars", "plain", 0)["new_head"] == ["a_bars", "b_bars"]
+    assert plan.settings("bars", "named", 0)["new_head"] == ["a_bars", "mine"]
+    assert plan.settings("letters", "source", 0)["new_head"] == ["a_letters", "b_letters"]
+    one = plan_of(experiments={"one": {"new_head": {"ip2": "mine"}}})
+    assert one.settings("bars", "one", 0)["new_head"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("new_head", "message"),
+    [
+        ("mine", "experiments.one.new_head is one name, 'mine', for the heads a, b; expected an"),
+        ({"c": "mine"}, "experiments.one.new_head: 'c' is no head of the model: a, b"),
+    ],
+)
+def test_names_that_fit_no_head_are_refused(new_head, message):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        plan_of(model=model(head=["a", "b"]), experiments={"one": {"new_head": new_head}})
 
 
 def test_the_seed_of_a_run_stands_above_the_solvers():

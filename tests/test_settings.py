@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from caffetools.cli import ToolError
-from caffetools.settings import check_settings, parse_shape, read_settings
+from caffetools.settings import check_settings, new_heads, of_head, parse_shape, read_settings
 
 HEAD = {"head": "ip2", "new_head": "ip2_new", "classes": 10}
+TWO = {"head": ["ip1", "ip2"], "new_head": ["a", "b"], "classes": 10}
 FULL = {
     **HEAD,
     "head_lr_mult": 10,
@@ -31,6 +32,14 @@ def test_full_settings_are_taken_as_they_are(tmp_path: Path) -> None:
     assert read_settings(json.dumps(FULL)) == FULL
     (tmp_path / "settings.json").write_text(json.dumps(FULL))
     assert read_settings(f"@{tmp_path}/settings.json") == FULL
+
+
+def test_each_head_has_its_name_and_its_multipliers() -> None:
+    settings = check_settings({**TWO, "head_lr_mult": {"ip1": 5}, "head_bias_lr_mult": 7})
+    assert new_heads(settings) == {"ip1": "a", "ip2": "b"}
+    assert [of_head(settings, "head_lr_mult", head) for head in ("ip1", "ip2")] == [5, None]
+    assert of_head(settings, "head_bias_lr_mult", "ip2") == 7
+    assert new_heads(check_settings(HEAD)) == {"ip2": "ip2_new"}
 
 
 def test_null_is_absent_but_for_the_mean() -> None:
@@ -56,6 +65,11 @@ def test_null_is_absent_but_for_the_mean() -> None:
         ({"solver": []}, "solver is []; expected an object"),
         ({"head": "ip2", "classes": 3}, "head, classes without new_head; a new head needs"),
         ({"head_lr_mult": 10}, "head_lr_mult without head"),
+        ({**HEAD, "head": []}, "head is []; expected a string that is not empty, or a list"),
+        ({**TWO, "head": ["ip1", "ip1"]}, "expected a string that is not empty, or a list of diff"),
+        ({**TWO, "new_head": ["a"]}, "2 in head (ip1, ip2) but 1 in new_head (a); expected a new"),
+        ({**TWO, "head_lr_mult": {"ipp1": 1}}, "key 'head_lr_mult.ipp1'; did you mean 'ip1'"),
+        ({**TWO, "head_lr_mult": {"ip1": "x"}}, "or an object of such by head"),
     ],
 )
 def test_other_settings_are_refused_with_their_key(settings: dict[str, Any], message: str) -> None:

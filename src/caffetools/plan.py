@@ -15,7 +15,7 @@ from caffetools.cli import ToolError
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
-_PER_EXPERIMENT = ("freeze", "head_lr_mult", "batch_size")
+_PER_EXPERIMENT = ("freeze", "head_lr_mult", "head_bias_lr_mult", "batch_size")
 
 Config = Mapping[str, Any]
 
@@ -47,6 +47,9 @@ class Plan:
                 f"config: experiment '{wanting[0]}' starts from pretrained weights, but "
                 "'pretrained' names none; give it a url or train_on, or say pretrained: false"
             )
+
+        for name in self._experiments:
+            self._new_head(self.target, name)
 
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]
@@ -135,11 +138,10 @@ class Plan:
     def settings(self, dataset: str, experiment: str, seed: int) -> dict[str, Any]:
         """The settings for ``caffetools.patch`` of one run."""
         row = self.experiment(dataset, experiment)
-        head = self.model["head"]
         lmdb = f"results/{dataset}/lmdb"
         settings = {
-            "head": head,
-            "new_head": row.get("new_head") or f"{head}_{dataset}",
+            "head": self.model["head"],
+            "new_head": self._new_head(dataset, experiment),
             "train_source": f"{lmdb}/train",
             "val_source": f"{lmdb}/val",
             "mean_file": self._mean_file(dataset),
@@ -147,6 +149,25 @@ class Plan:
         }
         settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
         return settings
+
+    def _new_head(self, dataset: str, experiment: str) -> Any:
+        """A new name, or as many as there are heads where the model's head is a list."""
+        head, given = self.model["head"], self.experiment(dataset, experiment).get("new_head")
+        if isinstance(head, str) and not isinstance(given, Mapping):
+            return given or f"{head}_{dataset}"
+        heads = [head] if isinstance(head, str) else head
+        place = f"config: experiments.{experiment}.new_head"
+        if isinstance(given, str):
+            raise ToolError(
+                f"{place} is one name, {given!r}, for the heads {', '.join(heads)}; expected an "
+                f"object with a name for each, such as {{{heads[0]}: {given}}}"
+            )
+        names = given or {}
+        for old in names:
+            if old not in heads:
+                raise ToolError(f"{place}: {old!r} is no head of the model: {', '.join(heads)}")
+        new = [names.get(old, f"{old}_{dataset}") for old in heads]
+        return new[0] if isinstance(head, str) else new
 
     def _mean_file(self, dataset: str) -> Optional[str]:
         return f"results/{dataset}/mean.binaryproto" if self.model["subtract_mean"] else None

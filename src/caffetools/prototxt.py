@@ -227,20 +227,36 @@ def downstream(layers: Sequence[Any], start: int) -> Iterator[Any]:
             reached.update(layer.top)
 
 
+def main_loss(layers: Sequence[Any]) -> Optional[int]:
+    """The place of the SoftmaxWithLoss that judges the answer, None where there is none.
+
+    Of several (as of GoogLeNet, with its two side classifiers) it has the greatest
+    loss_weight; of equal ones it is the last.
+    """
+
+    def weight(place: int) -> float:
+        weights = layers[place].loss_weight
+        return float(weights[0]) if weights else 1.0
+
+    places = [place for place, layer in enumerate(layers) if layer.type == "SoftmaxWithLoss"]
+    return max(reversed(places), key=weight, default=None)
+
+
 def scores_and_labels(layers: Sequence[Any]) -> tuple[str, str]:
     """The blobs of the scores and labels that a TEST net is judged by.
 
-    They are the bottoms of its last SoftmaxWithLoss (nets with auxiliary losses have the
-    real one last) or, where it has none, of its first Accuracy layer.
+    They are the bottoms of its main loss or, where it has none, of its first Accuracy
+    layer.
     """
-    losses = [layer for layer in layers if layer.type == "SoftmaxWithLoss"]
-    judges = losses[-1:] or [layer for layer in layers if layer.type == "Accuracy"]
-    if not judges:
+    place = main_loss(layers)
+    judges = [layer for layer in layers if layer.type == "Accuracy"]
+    judge = layers[place] if place is not None else judges[0] if judges else None
+    if judge is None:
         raise ToolError(
             "expected a SoftmaxWithLoss or Accuracy layer in the TEST phase to tell scores and "
             f"labels by, found none among {', '.join(layer.name for layer in layers)}"
         )
-    scores, labels = judges[0].bottom[:2]
+    scores, labels = judge.bottom[:2]
     return scores, labels
 
 

@@ -1,11 +1,11 @@
 """The settings of a patch: a closed set of keys, checked before anything is done.
 
 ==================  ============================================================
-head                the layer to replace; with it new_head and classes
-new_head            its new name, under which it takes no weights
+head                the layer to replace, or a list; with it new_head and classes
+new_head            its new name, under which it takes no weights, or a list likewise
 classes             its number of outputs
-head_lr_mult        lr_mult of its weight; unless given, it stays
-head_bias_lr_mult   lr_mult of its bias; unless given, twice head_lr_mult
+head_lr_mult        lr_mult of its weight, or an object by head; unless given, it stays
+head_bias_lr_mult   likewise of its bias; unless given, twice head_lr_mult
 freeze              list of layers that are not to learn, by name or pattern
 train_source        LMDB of the TRAIN phase
 val_source          LMDB of the TEST phase
@@ -75,7 +75,19 @@ def check_settings(
         settings["batch_size"] = sizes
     settings = complete(settings)
     _require_whole_head(settings)
+    _require_heads_match(settings)
     return settings
+
+
+def new_heads(settings: Settings) -> dict[str, str]:
+    """The new name of each head that is replaced, by its published name."""
+    return dict(zip(_listed(settings.get("head", [])), _listed(settings.get("new_head", []))))
+
+
+def of_head(settings: Settings, key: str, head: str) -> Any:
+    """The value for ``head`` of a setting that is one for all heads or an object by head."""
+    value = settings.get(key)
+    return value.get(head) if isinstance(value, dict) else value
 
 
 def parse_shape(text: str) -> list[int]:
@@ -111,6 +123,22 @@ def _require_whole_head(settings: Settings) -> None:
         raise ToolError(f"settings: {multipliers[0]} without head; name the head that it is for")
 
 
+def _require_heads_match(settings: Settings) -> None:
+    heads, names = (_listed(settings.get(key, [])) for key in ("head", "new_head"))
+    if len(heads) != len(names):
+        raise ToolError(
+            f"settings: {len(heads)} in head ({', '.join(heads)}) but {len(names)} in new_head "
+            f"({', '.join(names)}); expected a new name for each"
+        )
+    for key in ("head_lr_mult", "head_bias_lr_mult"):
+        if isinstance(settings.get(key), dict):
+            _require_known(f"{key}.", settings[key], heads)
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
 # --- kinds of values ------------------------------------------------------------------
 
 _Kind = tuple[Callable[[Any], bool], str]
@@ -134,9 +162,25 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_name, value))
+
+
+def _is_multiplier_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_multiplier, value.values()))
+
+
 _COUNT: _Kind = (_is_count, "an integer of at least 1")
 _MULTIPLIER: _Kind = (_is_multiplier, "a number of at least 0 (in YAML 1.0e-3, not 1e-3)")
+_HEAD_MULTIPLIER: _Kind = (
+    lambda value: _is_multiplier(value) or _is_multiplier_by_name(value),
+    f"{_MULTIPLIER[1]}, or an object of such by head",
+)
 _NAME: _Kind = (_is_name, "a string that is not empty")
+_HEADS: _Kind = (
+    lambda value: _is_name(value) or (_is_names(value) and len(set(value)) == len(value)),
+    "a string that is not empty, or a list of different ones",
+)
 _SHAPE: _Kind = (
     lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_count, value)),
     "three integers of at least 1: channels, height, width",
@@ -144,10 +188,10 @@ _SHAPE: _Kind = (
 
 _KINDS: dict[str, _Kind] = {
     "classes": _COUNT,
-    "head": _NAME,
-    "new_head": _NAME,
-    "head_lr_mult": _MULTIPLIER,
-    "head_bias_lr_mult": _MULTIPLIER,
+    "head": _HEADS,
+    "new_head": _HEADS,
+    "head_lr_mult": _HEAD_MULTIPLIER,
+    "head_bias_lr_mult": _HEAD_MULTIPLIER,
     "freeze": (
         lambda value: isinstance(value, list) and all(map(_is_name, value)),
         "a list of layer names or patterns",
