@@ -90,6 +90,8 @@ def test_a_key_like_no_other_is_told_all_there_are():
         ("experiments.a/b", {}, ("experiments", "'a/b'")),
         ("experiments.tuned.freeze", "conv1", ("experiments.tuned.freeze", "'array'")),
         ("experiments.tuned.head_lr_mult", -1, ("experiments.tuned.head_lr_mult", "-1")),
+        ("experiments.tuned.batch_norm", "frozen", ("experiments.tuned.batch_norm", "'frozen'")),
+        ("experiments.tuned.lr_mult", {"a": -1}, ("experiments.tuned.lr_mult.a", "-1", "a list")),
         ("experiments.tuned.solver.base_lr", {}, ("experiments.tuned.solver.base_lr",)),
         ("experiments.tuned.pretrained", "no", ("experiments.tuned.pretrained", "'boolean'")),
         ("experiments.tuned", None, ("experiments.tuned", "None is not of type 'object'")),

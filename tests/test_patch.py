@@ -122,7 +122,7 @@ def test_layer_split_in_two_is_compared_with_the_one_it_was(here: Path) -> None:
         (row["phase"], row["before"], row["after"]) for row in rows if "source" in row["field"]
     ]
     assert sources == [("TRAIN", "old", "t"), ("TEST", "old", "v")]
-    assert {row["layer"] for row in rows} == {"data", None}
+    assert {row["layer"] for row in rows} == {"data", "norm", None}  # statistics have no rate
 
 
 def test_net_without_settings_stays_as_it_is(here: Path) -> None:

@@ -70,7 +70,8 @@ def seen_by_bvlc(
     (folder / "net").write_text(NET)
     (folder / "solver").write_text(SOLVER)
     images = np.random.default_rng(0).integers(0, 255, (8, *settings["input_shape"]), np.uint8)
-    write_lmdb(folder / "lmdb", images, np.arange(8) % 3)
+    if not (folder / "lmdb").exists():
+        write_lmdb(folder / "lmdb", images, np.arange(8) % 3)
     arguments = ["--net=net", "--solver=solver", f"--settings={json.dumps(settings)}"]
     files = {"net": NET, "solver": SOLVER, "lmdb": folder / "lmdb"}
     patch.main([*arguments, "--output=out"])
@@ -79,6 +80,20 @@ def seen_by_bvlc(
         for name in RESULTS:
             assert (place.path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
         return place.python(STEP).json()
+
+
+@pytest.mark.oracle
+def test_frozen_layers_stay_with_their_statistics(
+    bvlc: bvlc_build.Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"freeze_up_to": "conv", "lr_mult": {"mid": [2, 0]}, "decay_mult": {"*": 0}}
+    seen = seen_by_bvlc(bvlc, tmp_path, monkeypatch, {**SETTINGS, **told})
+    assert seen["moved"]["conv"] == seen["moved"]["scale"] == [False, False]
+    assert seen["moved"]["norm"] == [False, False, False]
+    assert seen["moved"]["mid"] == [True, False]
+    assert seen["moved"]["fc_new"] == [True, True]
+    seen = seen_by_bvlc(bvlc, tmp_path, monkeypatch, {**SETTINGS, "batch_norm": "update"})
+    assert seen["moved"]["norm"] == [True, True, True]
 
 
 @pytest.mark.oracle

@@ -129,6 +129,18 @@ def test_names_that_fit_no_head_are_refused(new_head, message):
         plan_of(model=model(head=["a", "b"]), experiments={"one": {"new_head": new_head}})
 
 
+def test_what_an_experiment_tells_of_layers_is_a_setting():
+    told = {"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "batch_norm": "freeze"}
+    settings = plan_of(experiments={"one": dict(told)}).settings("bars", "one", 0)
+    assert {key: settings[key] for key in told} == told
+
+
+def test_statistics_are_not_kept_where_there_are_none():
+    row = {"batch_norm": "freeze", "pretrained": False}
+    with pytest.raises(ToolError, match="experiment 'one' says batch_norm: freeze and pretrained"):
+        plan_of(experiments={"one": row})
+
+
 def test_the_seed_of_a_run_stands_above_the_solvers():
     plan = plan_of(experiments={"one": {"solver": {"random_seed": 5}}})
     assert plan.settings("bars", "one", 2)["solver"]["random_seed"] == 2

@@ -20,13 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from caffetools import files, prototxt
+from caffetools import batch_norm, files, prototxt
 from caffetools.changes import field_changes, net_changes
 from caffetools.cli import ToolError, run
 from caffetools.data_layers import point_data, set_mean
 from caffetools.deploy import to_deploy
-from caffetools.freezing import freeze
+from caffetools.freezing import freeze, to_freeze
 from caffetools.heads import boost, replace_heads
+from caffetools.multipliers import set_multipliers
 from caffetools.prototxt import TEST, TRAIN
 from caffetools.settings import Settings, new_heads, of_head, parse_shape, read_settings
 from caffetools.solver import patch_solver
@@ -35,7 +36,19 @@ from caffetools.solver import patch_solver
 def patch_net(net: Any, settings: Settings) -> Any:
     """The net with all that ``settings`` (checked ones) say of it applied."""
     heads = new_heads(settings)
-    patched = freeze(net, settings.get("freeze", ()), heads)
+    patched = batch_norm.still(net)
+    if settings.get("batch_norm") == "freeze" and not batch_norm.names(net):
+        raise ToolError("batch_norm: the net has no layer of type BatchNorm; leave it out")
+    freezing = {
+        "patterns": settings.get("freeze", ()),
+        "heads": heads,
+        "up_to": settings.get("freeze_up_to"),
+        "statistics": settings.get("batch_norm", "follow"),
+    }
+    patched = freeze(patched, **freezing)
+    frozen = to_freeze(net, **freezing)
+    for field in ("lr_mult", "decay_mult"):
+        patched = set_multipliers(patched, field, settings.get(field, {}), heads, frozen)
     if heads:
         patched = replace_heads(patched, heads, settings["classes"])
     for head, new_head in heads.items():

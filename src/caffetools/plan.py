@@ -15,7 +15,10 @@ from caffetools.cli import ToolError
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
-_PER_EXPERIMENT = ("freeze", "head_lr_mult", "head_bias_lr_mult", "batch_size")
+_PER_EXPERIMENT = (
+    *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
+    *("head_lr_mult", "head_bias_lr_mult", "batch_size"),
+)
 
 Config = Mapping[str, Any]
 
@@ -48,8 +51,13 @@ class Plan:
                 "'pretrained' names none; give it a url or train_on, or say pretrained: false"
             )
 
-        for name in self._experiments:
+        for name, row in self._experiments.items():
             self._new_head(self.target, name)
+            if row.get("batch_norm") == "freeze" and not row["pretrained"]:
+                raise ToolError(
+                    f"config: experiment '{name}' says batch_norm: freeze and pretrained: false; "
+                    "without weights there are no statistics to keep, so leave one of them out"
+                )
 
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]

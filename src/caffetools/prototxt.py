@@ -227,6 +227,17 @@ def downstream(layers: Sequence[Any], start: int) -> Iterator[Any]:
             reached.update(layer.top)
 
 
+def upstream(layers: Sequence[Any], end: int) -> list[Any]:
+    """The layers that ``layers[end]`` depends on, in order. ``layers`` are of one phase."""
+    needed = set(layers[end].bottom)
+    found = []
+    for layer in reversed(layers[:end]):
+        if needed.intersection(layer.top):
+            found.append(layer)
+            needed.update(layer.bottom)
+    return found[::-1]
+
+
 def main_loss(layers: Sequence[Any]) -> Optional[int]:
     """The place of the SoftmaxWithLoss that judges the answer, None where there is none.
 

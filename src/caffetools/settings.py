@@ -7,6 +7,10 @@ classes             its number of outputs
 head_lr_mult        lr_mult of its weight, or an object by head; unless given, it stays
 head_bias_lr_mult   likewise of its bias; unless given, twice head_lr_mult
 freeze              list of layers that are not to learn, by name or pattern
+freeze_up_to        a layer that is not to learn, with all that it depends on
+batch_norm          whose statistics stay: follow (frozen layers'), freeze (all), update (no one's)
+lr_mult             object of multipliers by layer or pattern; a list tells each blob's
+decay_mult          likewise
 train_source        LMDB of the TRAIN phase
 val_source          LMDB of the TEST phase
 mean_file           mean to subtract; null removes the net's own
@@ -30,6 +34,8 @@ from caffetools.cli import ToolError
 from caffetools.prototxt import did_you_mean
 
 Settings = dict[str, Any]
+
+STATISTICS = ("follow", "freeze", "update")
 
 
 def read_settings(
@@ -170,6 +176,11 @@ def _is_multiplier_by_name(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_multiplier, value.values()))
 
 
+def _are_multipliers(value: Any) -> bool:
+    values = value if isinstance(value, list) and value else [value]
+    return all(map(_is_multiplier, values))
+
+
 _COUNT: _Kind = (_is_count, "an integer of at least 1")
 _MULTIPLIER: _Kind = (_is_multiplier, "a number of at least 0 (in YAML 1.0e-3, not 1e-3)")
 _HEAD_MULTIPLIER: _Kind = (
@@ -180,6 +191,10 @@ _NAME: _Kind = (_is_name, "a string that is not empty")
 _HEADS: _Kind = (
     lambda value: _is_name(value) or (_is_names(value) and len(set(value)) == len(value)),
     "a string that is not empty, or a list of different ones",
+)
+_MULTIPLIERS: _Kind = (
+    lambda value: isinstance(value, dict) and all(map(_are_multipliers, value.values())),
+    "an object of numbers of at least 0, or lists of such, by layer or pattern",
 )
 _SHAPE: _Kind = (
     lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_count, value)),
@@ -196,6 +211,13 @@ _KINDS: dict[str, _Kind] = {
         lambda value: isinstance(value, list) and all(map(_is_name, value)),
         "a list of layer names or patterns",
     ),
+    "freeze_up_to": _NAME,
+    "batch_norm": (
+        lambda value: value in STATISTICS,
+        f"one of {', '.join(STATISTICS)}",
+    ),
+    "lr_mult": _MULTIPLIERS,
+    "decay_mult": _MULTIPLIERS,
     "train_source": _NAME,
     "val_source": _NAME,
     "mean_file": (lambda value: value is None or _is_name(value), "a path or null"),
