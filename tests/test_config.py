@@ -92,6 +92,8 @@ def test_a_key_like_no_other_is_told_all_there_are():
         ("experiments.tuned.head_lr_mult", -1, ("experiments.tuned.head_lr_mult", "-1")),
         ("experiments.tuned.batch_norm", "frozen", ("experiments.tuned.batch_norm", "'frozen'")),
         ("experiments.tuned.lr_mult", {"a": -1}, ("experiments.tuned.lr_mult.a", "-1", "a list")),
+        ("experiments.tuned.dropout", {"a": 1}, ("experiments.tuned.dropout.a", "maximum of 1")),
+        ("model.mean_value", 104, ("model.mean_value", "104 is not of type 'array'")),
         ("experiments.tuned.solver.base_lr", {}, ("experiments.tuned.solver.base_lr",)),
         ("experiments.tuned.pretrained", "no", ("experiments.tuned.pretrained", "'boolean'")),
         ("experiments.tuned", None, ("experiments.tuned", "None is not of type 'object'")),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from recipes import write_lmdb
 
-from caffetools import patch
+from caffetools import patch, prototxt
 
 # Something of everything that settings tell, in a net that takes a moment.
 NET = """
@@ -94,6 +94,23 @@ def test_frozen_layers_stay_with_their_statistics(
     assert seen["moved"]["fc_new"] == [True, True]
     seen = seen_by_bvlc(bvlc, tmp_path, monkeypatch, {**SETTINGS, "batch_norm": "update"})
     assert seen["moved"]["norm"] == [True, True, True]
+
+
+@pytest.mark.oracle
+def test_data_and_dropout_are_as_told(
+    bvlc: bvlc_build.Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {
+        **{"crop_size": 7, "mirror": True, "mean_value": [104, 117.5, 123], "dropout": {"*": 0}},
+        "batch_size": {"train": 2, "val": 4, "effective": 6},
+    }
+    seen = seen_by_bvlc(bvlc, tmp_path, monkeypatch, {**SETTINGS, **told})
+    assert seen["shapes"]["mid"] == [6, 4 * 5 * 5]
+    solver = prototxt.read_solver(tmp_path / "out" / "solver.prototxt")
+    assert solver.iter_size == 3
+    net = prototxt.read_net(tmp_path / "out" / "train_val.prototxt")
+    assert [layer.transform_param.mirror for layer in net.layer[:2]] == [True, False]
+    assert list(net.layer[0].transform_param.mean_value) == [104, 117.5, 123]
 
 
 @pytest.mark.oracle

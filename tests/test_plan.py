@@ -130,9 +130,21 @@ def test_names_that_fit_no_head_are_refused(new_head, message):
 
 
 def test_what_an_experiment_tells_of_layers_is_a_setting():
-    told = {"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "batch_norm": "freeze"}
+    told = {
+        **{"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "batch_norm": "freeze"},
+        **{"crop_size": 24, "mirror": True, "dropout": {"drop*": 0.6}},
+    }
     settings = plan_of(experiments={"one": dict(told)}).settings("bars", "one", 0)
     assert {key: settings[key] for key in told} == told
+
+
+def test_values_of_the_mean_are_the_models():
+    plan = plan_of(model=model(mean_value=[104, 117, 123]))
+    for run in (("bars", "tuned", 0), ("letters", "source", 0)):
+        assert plan.settings(*run)["mean_value"] == [104, 117, 123]
+        assert plan.settings(*run)["mean_file"] is None
+    with pytest.raises(ToolError, match=r"config: model\.mean_value and model\.subtract_mean"):
+        plan_of(model=model(mean_value=[104], subtract_mean=True))
 
 
 def test_statistics_are_not_kept_where_there_are_none():

@@ -21,10 +21,18 @@ from pathlib import Path
 from typing import Any, Optional
 
 from caffetools import batch_norm, files, prototxt
+from caffetools.batches import batch_size, iter_size
 from caffetools.changes import field_changes, net_changes
 from caffetools.cli import ToolError, run
-from caffetools.data_layers import point_data, set_mean
+from caffetools.data_layers import (
+    point_data,
+    require_fitting_means,
+    set_crop,
+    set_mean,
+    set_mean_values,
+)
 from caffetools.deploy import to_deploy
+from caffetools.dropout import set_ratios
 from caffetools.freezing import freeze, to_freeze
 from caffetools.heads import boost, replace_heads
 from caffetools.multipliers import set_multipliers
@@ -61,9 +69,21 @@ def patch_net(net: Any, settings: Settings) -> Any:
     sizes = settings.get("batch_size", {})
     for phase, key in ((TRAIN, "train"), (TEST, "val")):
         patched = point_data(patched, phase, settings.get(f"{key}_source"), sizes.get(key))
+    patched = set_crop(patched, settings.get("crop_size"), settings.get("mirror"))
     if "mean_file" in settings:
         patched = set_mean(patched, settings["mean_file"])
-    return patched
+    if "mean_value" in settings:
+        patched = set_mean_values(patched, settings["mean_value"])
+    if "input_shape" in settings:
+        require_fitting_means(patched, settings["input_shape"][0])
+    return set_ratios(patched, settings.get("dropout", {}))
+
+
+def solver_fields(net: Any, settings: Settings) -> Settings:
+    """What ``settings`` say of the solver, with what follows from the batches."""
+    batches = iter_size(net, settings)
+    more = {} if batches is None else {"iter_size": batches}
+    return {**settings.get("solver", {}), **more}
 
 
 # --- the command ----------------------------------------------------------------------
@@ -135,21 +155,14 @@ def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings
         completed["input_shape"] = [train[key] for key in ("channels", "height", "width")]
     fields = dict(settings.get("solver", {}))
     if "test_iter" not in fields and solver.test_iter:
-        batch = settings.get("batch_size", {}).get("val") or _test_batch_size(net)
         entries = _manifest(data / "lmdb" / "val.json")["entries"]
-        fields["test_iter"] = math.ceil(entries / batch)
+        fields["test_iter"] = math.ceil(entries / batch_size(net, TEST, settings))
     completed["solver"] = fields
     return completed
 
 
 def _manifest(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _test_batch_size(net: Any) -> int:
-    layers = prototxt.phase_view(net, prototxt.TEST)
-    sizes = [layer.data_param.batch_size for layer in layers if layer.type == "Data"]
-    return max([size for size in sizes if size] or [1])
 
 
 def main(arguments: Sequence[str]) -> Optional[int]:
@@ -163,7 +176,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     net_path = options.net_path or Path(os.path.relpath(net_file)).as_posix()
 
     patched_net = patch_net(net, settings)
-    patched_solver = patch_solver(solver, settings.get("solver", {}), net_path)
+    patched_solver = patch_solver(solver, solver_fields(net, settings), net_path)
     deploy = to_deploy(patched_net, settings["input_shape"])
 
     prototxt.write(net_file, patched_net)

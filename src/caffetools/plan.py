@@ -17,7 +17,7 @@ BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
 _PER_EXPERIMENT = (
     *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
-    *("head_lr_mult", "head_bias_lr_mult", "batch_size"),
+    *("head_lr_mult", "head_bias_lr_mult", "batch_size", "crop_size", "mirror", "dropout"),
 )
 
 Config = Mapping[str, Any]
@@ -58,6 +58,12 @@ class Plan:
                     f"config: experiment '{name}' says batch_norm: freeze and pretrained: false; "
                     "without weights there are no statistics to keep, so leave one of them out"
                 )
+
+        if "mean_value" in self.model and self.model["subtract_mean"]:
+            raise ToolError(
+                "config: model.mean_value and model.subtract_mean: true; a net subtracts either "
+                "these values or the mean of the training images, so leave one of them out"
+            )
 
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]
@@ -155,6 +161,8 @@ class Plan:
             "mean_file": self._mean_file(dataset),
             "solver": {**row["solver"], "random_seed": seed, "solver_mode": self._solver_mode},
         }
+        if "mean_value" in self.model:
+            settings["mean_value"] = self.model["mean_value"]
         settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
         return settings
 

@@ -14,7 +14,11 @@ decay_mult          likewise
 train_source        LMDB of the TRAIN phase
 val_source          LMDB of the TEST phase
 mean_file           mean to subtract; null removes the net's own
-batch_size          object of train, val
+mean_value          list of values to subtract instead, one or one a channel
+crop_size           what is cut out of an image; 0 is all of it
+mirror              whether the TRAIN phase mirrors every second image, at random
+dropout             object of ratios by layer or pattern, for the Dropout layers there are
+batch_size          object of train, val, and effective: then iter_size makes as many
 input_shape         channels, height, width of the images in the LMDBs
 solver              object of fields of SolverParameter; null removes one
 ==================  ============================================================
@@ -74,7 +78,7 @@ def check_settings(
     for key, value in settings.items():
         _require_kind(key, value, _KINDS[key])
     if "batch_size" in settings:
-        _require_known("batch_size.", settings["batch_size"], ("train", "val"))
+        _require_known("batch_size.", settings["batch_size"], ("train", "val", "effective"))
         sizes = {key: size for key, size in settings["batch_size"].items() if size is not None}
         for key, size in sizes.items():
             _require_kind(f"batch_size.{key}", size, _COUNT)
@@ -82,6 +86,8 @@ def check_settings(
     settings = complete(settings)
     _require_whole_head(settings)
     _require_heads_match(settings)
+    if settings.get("mean_file") is not None and "mean_value" in settings:
+        raise ToolError("settings: mean_file and mean_value; Caffe subtracts one of them")
     return settings
 
 
@@ -160,8 +166,20 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value == 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_multiplier(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    return _is_number(value) and bool(value >= 0)
+
+
+def _is_ratio(value: Any) -> bool:
+    return _is_multiplier(value) and bool(value < 1)
 
 
 def _is_name(value: Any) -> bool:
@@ -221,7 +239,17 @@ _KINDS: dict[str, _Kind] = {
     "train_source": _NAME,
     "val_source": _NAME,
     "mean_file": (lambda value: value is None or _is_name(value), "a path or null"),
-    "batch_size": (lambda value: isinstance(value, dict), "an object with train and val"),
+    "mean_value": (
+        lambda value: isinstance(value, list) and bool(value) and all(map(_is_number, value)),
+        "a list of numbers",
+    ),
+    "crop_size": (lambda value: _is_count(value) or _is_zero(value), "an integer of at least 0"),
+    "mirror": (lambda value: isinstance(value, bool), "true or false"),
+    "dropout": (
+        lambda value: isinstance(value, dict) and all(map(_is_ratio, value.values())),
+        "an object of numbers of at least 0 and below 1, by layer or pattern",
+    ),
+    "batch_size": (lambda value: isinstance(value, dict), "an object with train, val, effective"),
     "input_shape": _SHAPE,
     "solver": (lambda value: isinstance(value, dict), "an object with fields of the solver"),
 }
