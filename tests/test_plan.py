@@ -55,10 +55,10 @@ def test_what_the_commands_on_images_are_told():
 
 
 def test_a_set_without_choices_is_told_none():
-    digits = {"name": "mine", "source": "digits", "image": {"width": 8}}
+    digits = {"name": "mine", "source": "digits", "image": {"width": 8, "gray": True}}
     plan = plan_of(dataset=digits)
     assert plan.example_options("mine") == ["digits"]
-    assert plan.image_options("mine", "test") == ["--width", "8", "--height", "256"]
+    assert plan.image_options("mine", "test") == ["--width", "8", "--height", "256", "--gray"]
 
 
 def test_runs_are_labelled_for_commands_that_take_several():
@@ -190,9 +190,29 @@ def test_weights_come_from_pretraining_by_the_first_seed():
 
 def test_weights_may_be_fetched():
     plan = plan_of(pretrained=FETCHED)
-    assert plan.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+    assert plan.pretrained_weights == "results/bars/pretrained.caffemodel"
+    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
     assert plan.weights("bars", "scratch") is None
     assert plan.source is None
+
+
+COLOUR = {"width": 28, "height": 28, "gray": False}
+
+
+def test_weights_are_made_gray_where_images_are_and_they_may_be_not():
+    source = {**CONFIG["pretrained"]["train_on"]["dataset"], "image": COLOUR}
+    plan = plan_of(pretrained={"train_on": {"dataset": source}})
+    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
+    assert plan.weights("bars", "scratch") is None
+    target = {**CONFIG["dataset"], "image": COLOUR}
+    fetched = plan_of(dataset=target, pretrained=FETCHED)
+    assert fetched.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+
+
+def test_weights_for_gray_images_are_not_for_colour():
+    message = r"train_on\.dataset\.image\.gray is true and dataset\.image\.gray is not"
+    with pytest.raises(ToolError, match=message):
+        plan_of(dataset={**CONFIG["dataset"], "image": COLOUR})
 
 
 def test_without_weights_every_experiment_must_say_so():

@@ -197,7 +197,7 @@ def test_truncated_weights_are_told_so(copied, tmp_path, length):
     kept = weights_of(copied)
     said = failure(copied, "--keep-going")
     assert "results/bars/pretrained.caffemodel: expected a .caffemodel" in said
-    assert "results/bars/pretrained.caffemodel" in copied.log("train.tuned.0")
+    assert "results/bars/pretrained.caffemodel" in copied.log("gray_weights")
     assert weights_of(copied) == kept
 
 

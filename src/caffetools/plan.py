@@ -73,6 +73,12 @@ class Plan:
                 f"'{self.target}'; their results need two names"
             )
         self._datasets[dataset["name"]] = dataset
+        if self._is_gray(self.source) and not self._is_gray(self.target):
+            raise ToolError(
+                "config: pretrained.train_on.dataset.image.gray is true and dataset.image.gray is "
+                "not; kernels for gray tell nothing of what to look for in each colour. Say gray: "
+                "true of both, or of dataset alone: weights for colour are made to fit gray images"
+            )
 
     @property
     def model(self) -> Config:
@@ -211,9 +217,27 @@ class Plan:
         """The weights that a run starts from, None for the fillers'."""
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:
             return None
+        return self.gray_weights if self._are_made_gray else self.pretrained_weights
+
+    @property
+    def pretrained_weights(self) -> str:
+        """The weights that experiments start from, as they were fetched or trained."""
         if self.source is not None:
             return f"{run_folder(self.source, SOURCE_EXPERIMENT, self.seeds[0])}/final.caffemodel"
         return f"results/{self.target}/pretrained.caffemodel"
+
+    @property
+    def gray_weights(self) -> str:
+        """The same, made to fit images of one channel."""
+        return f"results/{self.target}/pretrained.gray.caffemodel"
+
+    @property
+    def _are_made_gray(self) -> bool:
+        """Whether the images are gray and the weights may be for colour, which a file tells."""
+        return self._is_gray(self.target) and not (self.source and self._is_gray(self.source))
+
+    def _is_gray(self, dataset: str) -> bool:
+        return bool(self.dataset(dataset)["image"]["gray"])
 
     def labelled_runs(self, file: str = "") -> list[str]:
         """Every run on the target as ``EXPERIMENT:SEED:PATH``: its folder, or a file in it."""
