@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from patch_nets import net_of
 
-from caffetools.batches import batch_size, iter_size
+from caffe.proto import caffe_pb2
+from caffetools.batches import batch_size, images_an_iteration, in_iterations, iter_size
 from caffetools.cli import ToolError
 from caffetools.prototxt import TEST, TRAIN
 
@@ -38,6 +40,38 @@ def test_batches_that_do_not_fit_the_effective_one_are_told_which_do() -> None:
         iter_size(net_of(), sizes(effective=36))
     with pytest.raises(ToolError, match=r"multiple of 8, or a batch_size\.train such as 4"):
         iter_size(net_of(), sizes(effective=4))
+
+
+def test_images_of_an_iteration_are_those_of_all_its_batches() -> None:
+    solver = caffe_pb2.SolverParameter(iter_size=2)
+    assert images_an_iteration(net_of(), solver, {}) == 16
+    assert images_an_iteration(net_of(), solver, {"solver": {"iter_size": 3}}) == 24
+    assert images_an_iteration(net_of(), solver, sizes(train=4, effective=40)) == 40
+
+
+def test_epochs_become_iterations_rounded_up() -> None:
+    told = {"max_iter": {"epochs": 2}, "stepvalue": {"epochs": [0.1, 1.5]}, "base_lr": 0.1}
+    expected = {"max_iter": 20, "stepvalue": [1, 15], "base_lr": 0.1}
+    assert in_iterations(told, 30, 3) == expected
+    assert in_iterations({"snapshot": {"epochs": 1}}, 31, 3) == {"snapshot": 11}
+    assert in_iterations({"snapshot": {"epochs": 0.01}}, 31, 3) == {"snapshot": 1}
+    assert in_iterations({"snapshot": {"epochs": 0.7}}, 30, 1) == {"snapshot": 21}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"base_lr": {"epochs": 1}}, "solver.base_lr is {'epochs': 1}; only max_iter, stepsize"),
+        ({"max_iter": {"epoch": 1}}, "solver.max_iter is {'epoch': 1}; expected an integer, or {e"),
+        ({"max_iter": {"epochs": 0}}, "solver.max_iter is {'epochs': 0}; expected an integer"),
+        ({"max_iter": {"epochs": "1"}}, "solver.max_iter is {'epochs': '1'}; expected an integer"),
+        ({"stepvalue": {"epochs": []}}, "solver.stepvalue is {'epochs': []}; expected an int"),
+        ({"max_iter": {"epochs": 1, "x": 1}}, "expected an integer"),
+    ],
+)
+def test_what_is_not_told_in_epochs_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ToolError, match=re.escape(message)):
+        in_iterations(fields, 30, 3)
 
 
 def test_iter_size_is_told_once() -> None:

@@ -62,6 +62,10 @@ def test_the_shipped_and_the_miniature_configuration_are_valid():
             "pretrained.train_on.solvers",
             "pretrained.train_on: unknown key 'solvers'; did you mean 'solver'?",
         ),
+        (
+            "experiments.tuned.solver.stepsize.epoch",
+            "experiments.tuned.solver.stepsize: unknown key 'epoch'; did you mean 'epochs'?",
+        ),
         ("training.thread", "training: unknown key 'thread'; did you mean 'threads'?"),
         ("report.titel", "report: unknown key 'titel'; did you mean 'title'?"),
     ],
@@ -94,6 +98,12 @@ def test_a_key_like_no_other_is_told_all_there_are():
         ("experiments.tuned.lr_mult", {"a": -1}, ("experiments.tuned.lr_mult.a", "-1", "a list")),
         ("experiments.tuned.dropout", {"a": 1}, ("experiments.tuned.dropout.a", "maximum of 1")),
         ("model.mean_value", 104, ("model.mean_value", "104 is not of type 'array'")),
+        ("experiments.tuned.solver.max_iter", "10 epochs", ("experiments.tuned.solver.max_iter",)),
+        (
+            "experiments.tuned.solver.stepvalue.epochs",
+            [5, 0],
+            ("experiments.tuned.solver.stepvalue.epochs", "[5, 0]", "a number above 0"),
+        ),
         ("experiments.tuned.solver.base_lr", {}, ("experiments.tuned.solver.base_lr",)),
         ("experiments.tuned.pretrained", "no", ("experiments.tuned.pretrained", "'boolean'")),
         ("experiments.tuned", None, ("experiments.tuned", "None is not of type 'object'")),

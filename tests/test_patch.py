@@ -250,6 +250,21 @@ def test_settings_go_before_what_data_tells(data: Path) -> None:
     assert told["solver"]["test_iter"] == 5
 
 
+def test_epochs_are_passes_over_the_training_images(data: Path) -> None:
+    # Of 30 entries an iteration takes 8, the net's batch, or 2 times 5.
+    told = {"solver": {"max_iter": {"epochs": 10}, "stepvalue": {"epochs": [1, 2.5]}}}
+    completed = patch.with_data(told, net_of(), solver_of(), data)["solver"]
+    assert (completed["max_iter"], completed["stepvalue"]) == (38, [4, 10])
+    larger = {**told, "batch_size": {"train": 5, "effective": 10}}
+    completed = patch.with_data(larger, net_of(), solver_of(), data)["solver"]
+    assert (completed["max_iter"], completed["stepvalue"]) == (30, [3, 8])
+
+
+def test_epochs_without_the_data_are_told_where_it_is_asked_for() -> None:
+    with pytest.raises(ToolError, match=r"solver\.max_iter is {'epochs': 1}; .*, --data"):
+        patch.solver_fields(net_of(), {"solver": {"max_iter": {"epochs": 1}}})
+
+
 def test_a_net_that_keeps_its_head_and_never_tests_needs_neither(data: Path) -> None:
     completed = patch.with_data({}, net_of(), solver_of(""), data)
     assert "classes" not in completed

@@ -72,7 +72,9 @@ def seen_by_bvlc(
     images = np.random.default_rng(0).integers(0, 255, (8, *settings["input_shape"]), np.uint8)
     if not (folder / "lmdb").exists():
         write_lmdb(folder / "lmdb", images, np.arange(8) % 3)
-    arguments = ["--net=net", "--solver=solver", f"--settings={json.dumps(settings)}"]
+    arguments = ["--net=net", "--solver=solver", f"--settings={json.dumps(settings)}", "--data=."]
+    for split in ("train", "val"):
+        (folder / "lmdb" / f"{split}.json").write_text('{"entries": 8}')
     files = {"net": NET, "solver": SOLVER, "lmdb": folder / "lmdb"}
     patch.main([*arguments, "--output=out"])
     with bvlc.workplace(files) as place:
@@ -103,11 +105,13 @@ def test_data_and_dropout_are_as_told(
     told = {
         **{"crop_size": 7, "mirror": True, "mean_value": [104, 117.5, 123], "dropout": {"*": 0}},
         "batch_size": {"train": 2, "val": 4, "effective": 6},
+        "solver": {"max_iter": {"epochs": 3}, "test_interval": {"epochs": 0.5}},
     }
     seen = seen_by_bvlc(bvlc, tmp_path, monkeypatch, {**SETTINGS, **told})
     assert seen["shapes"]["mid"] == [6, 4 * 5 * 5]
     solver = prototxt.read_solver(tmp_path / "out" / "solver.prototxt")
     assert solver.iter_size == 3
+    assert (solver.max_iter, solver.test_interval, list(solver.test_iter)) == (4, 1, [2])
     net = prototxt.read_net(tmp_path / "out" / "train_val.prototxt")
     assert [layer.transform_param.mirror for layer in net.layer[:2]] == [True, False]
     assert list(net.layer[0].transform_param.mean_value) == [104, 117.5, 123]

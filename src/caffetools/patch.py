@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from caffetools import batch_norm, files, prototxt
-from caffetools.batches import batch_size, iter_size
+from caffetools.batches import batch_size, images_an_iteration, in_iterations, iter_size
 from caffetools.changes import field_changes, net_changes
 from caffetools.cli import ToolError, run
 from caffetools.data_layers import (
@@ -81,9 +81,15 @@ def patch_net(net: Any, settings: Settings) -> Any:
 
 def solver_fields(net: Any, settings: Settings) -> Settings:
     """What ``settings`` say of the solver, with what follows from the batches."""
+    fields = settings.get("solver", {})
+    in_epochs = [name for name, value in fields.items() if isinstance(value, dict)]
+    if in_epochs:
+        raise ToolError(
+            f"solver.{in_epochs[0]} is {fields[in_epochs[0]]!r}; how many images an epoch has "
+            "is told by the folder of the data set's results, --data"
+        )
     batches = iter_size(net, settings)
-    more = {} if batches is None else {"iter_size": batches}
-    return {**settings.get("solver", {}), **more}
+    return fields if batches is None else {**fields, "iter_size": batches}
 
 
 # --- the command ----------------------------------------------------------------------
@@ -127,7 +133,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--data",
         type=Path,
         help="folder of the data set's results: what the settings leave out of classes, "
-        "input_shape and test_iter follows from dataset/classes.txt and lmdb/*.json in it",
+        "input_shape, test_iter and epochs follows from dataset/classes.txt and lmdb/*.json",
     )
     return parser.parse_args(arguments)
 
@@ -144,7 +150,8 @@ def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings
     """``settings``, completed by what the data set in the folder ``data`` tells.
 
     ``classes`` is the number of its classes, ``input_shape`` the size of its images, and
-    ``test_iter`` as many batches as hold the ``val`` LMDB once.
+    ``test_iter`` as many batches as hold the ``val`` LMDB once. What the solver counts in
+    epochs becomes iterations.
     """
     completed = dict(settings)
     if "head" in settings and "classes" not in settings:
@@ -157,7 +164,9 @@ def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings
     if "test_iter" not in fields and solver.test_iter:
         entries = _manifest(data / "lmdb" / "val.json")["entries"]
         fields["test_iter"] = math.ceil(entries / batch_size(net, TEST, settings))
-    completed["solver"] = fields
+    entries = _manifest(data / "lmdb" / "train.json")["entries"]
+    images = images_an_iteration(net, solver, settings)
+    completed["solver"] = in_iterations(fields, entries, images)
     return completed
 
 

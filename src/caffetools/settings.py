@@ -20,7 +20,8 @@ mirror              whether the TRAIN phase mirrors every second image, at rando
 dropout             object of ratios by layer or pattern, for the Dropout layers there are
 batch_size          object of train, val, and effective: then iter_size makes as many
 input_shape         channels, height, width of the images in the LMDBs
-solver              object of fields of SolverParameter; null removes one
+solver              object of fields of SolverParameter; null removes one; what counts
+                    iterations may be {"epochs": number or list}
 ==================  ============================================================
 
 A key that is absent, or null where null has no meaning above, leaves the net as it is.
