@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from caffetools import files
 from caffetools.cli import ToolError
+from caffetools.upgrade import upgraded
 
 TRAIN: int = caffe_pb2.TRAIN
 TEST: int = caffe_pb2.TEST
@@ -27,15 +28,9 @@ PHASES: dict[int, str] = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
 def read_net(path: Path) -> Any:
-    """The NetParameter in ``path``, whose layers must be in the form ``layer { }``."""
+    """The NetParameter in ``path``; one with ``layers { }``, an older form, is upgraded."""
     net = _read(path, caffe_pb2.NetParameter())
-    if net.layers:
-        raise ToolError(
-            f"{path}: its layers are written `layers {{ }}`, the form before Caffe's 2014 "
-            "schema; expected `layer { }`. Upgrade the file first, with Caffe's "
-            "upgrade_net_proto_text"
-        )
-    return net
+    return text_format.Parse(upgraded(path), caffe_pb2.NetParameter()) if net.layers else net
 
 
 def read_solver(path: Path) -> Any:
