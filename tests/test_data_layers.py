@@ -10,7 +10,13 @@ from google.protobuf import text_format
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
-from caffetools.data_layers import point_data, set_mean
+from caffetools.data_layers import (
+    point_data,
+    require_fitting_means,
+    set_crop,
+    set_mean,
+    set_mean_values,
+)
 from caffetools.prototxt import TEST, TRAIN, phase_view
 
 
@@ -106,3 +112,58 @@ def test_no_mean_file_removes_the_nets_own() -> None:
 def test_mean_without_data_layer_is_refused() -> None:
     with pytest.raises(ToolError, match="no layer of type Data can take the mean_file"):
         set_mean(net_of('layer { name: "images" type: "ImageData" }'), "m")
+
+
+# --- crop, mirror, values of the mean -----------------------------------------------------
+
+
+def transforms(net: Any, phase: int) -> list[str]:
+    layers = [layer for layer in phase_view(net, phase) if not layer.bottom]
+    return [text_format.MessageToString(x.transform_param, as_one_line=True) for x in layers]
+
+
+def test_crop_is_of_both_phases_and_mirror_of_training() -> None:
+    net = data_net("")
+    patched = set_crop(net, 24, True)
+    assert transforms(patched, TRAIN) == ["mirror: true crop_size: 24"]
+    assert transforms(patched, TEST) == ["crop_size: 24"]
+    assert len(set_crop(net, 24, None).layer) == len(net.layer)
+    assert set_crop(net, None, None) == net
+    assert net == data_net("")
+
+
+def test_crop_and_mirror_are_taken_away() -> None:
+    own = data_net("include { phase: TRAIN }", "transform_param { crop_size: 24 mirror: true }")
+    assert transforms(set_crop(own, None, False), TRAIN) == ["mirror: false crop_size: 24"]
+    assert transforms(set_crop(own, 0, None), TRAIN) == ["mirror: true"]
+    only_crop = data_net("", "transform_param { crop_size: 24 }")
+    assert set_crop(only_crop, 0, None) == data_net("", "")
+
+
+def test_mean_values_take_the_place_of_what_was_subtracted() -> None:
+    for own in ('mean_file: "m"', "mean_value: 1 mean_value: 2"):
+        patched = set_mean_values(data_net("", f"transform_param {{ {own} scale: 2 }}"), [5, 6, 7])
+        expected = "transform_param { scale: 2 mean_value: 5 mean_value: 6 mean_value: 7 }"
+        assert patched == data_net("", expected)
+
+
+def test_mean_values_fit_the_channels() -> None:
+    three = data_net("", "transform_param { mean_value: 104 mean_value: 117 mean_value: 123 }")
+    require_fitting_means(three, 3)
+    require_fitting_means(data_net("", "transform_param { mean_value: 104 }"), 3)
+    require_fitting_means(data_net(""), 3)
+    message = "'data' subtracts 3 mean_values (104.0, 117.0, 123.0) from images of 1 channels"
+    with pytest.raises(ToolError, match=re.escape(message)):
+        require_fitting_means(three, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda net: set_crop(net, 24, None), "crop_size and mirror"),
+        (lambda net: set_mean_values(net, [1]), "the mean_value"),
+    ],
+)
+def test_transformation_without_data_layer_is_refused(change: Any, what: str) -> None:
+    with pytest.raises(ToolError, match=f"no layer of type Data can take {what}"):
+        change(net_of('layer { name: "images" type: "ImageData" }'))

@@ -19,6 +19,7 @@ COMMANDS = (
     "caffetools.evaluate",
     "caffetools.examples",
     "caffetools.fetch",
+    "caffetools.gray_weights",
     "caffetools.lmdb",
     "caffetools.mean",
     "caffetools.patch",

@@ -1,9 +1,8 @@
-"""Patching nets: the head, frozen layers, and the command as a whole."""
+"""The command that patches a net and a solver, as a whole."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import lmdb
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from patch_nets import NET, layer_named, multipliers, net_of
 
 from caffe.proto import caffe_pb2
 from caffetools import patch, prototxt
@@ -19,172 +19,6 @@ from caffetools.cli import ToolError
 from caffetools.prototxt import TEST, TRAIN
 
 MODELS = Path(__file__).resolve().parents[1] / "config" / "models"
-
-NET = """
-name: "n"
-layer { name: "data" type: "Data" top: "data" top: "label"
-        data_param { source: "old" batch_size: 8 } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 2 kernel_size: 3 } }
-layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "conv" }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
-        param { lr_mult: 1 decay_mult: 3 }
-        inner_product_param { num_output: 5 } }
-layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" }
-layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy"
-        include { phase: TEST } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
-"""
-
-
-def net_of(text: str = NET) -> Any:
-    return text_format.Parse(text, caffe_pb2.NetParameter())
-
-
-def layer_named(net: Any, name: str) -> Any:
-    (layer,) = prototxt.layers_named(net, name)
-    return layer
-
-
-def multipliers(net: Any, name: str) -> list[tuple[float, float]]:
-    return [(spec.lr_mult, spec.decay_mult) for spec in layer_named(net, name).param]
-
-
-# --- the head -------------------------------------------------------------------------
-
-
-def test_new_head_has_its_classes_and_all_that_read_it_follow() -> None:
-    net = net_of()
-    patched = patch.replace_head(net, "fc", "fc_new", 3)
-    expected = re.sub(r'(name|top|bottom): "fc"', r'\1: "fc_new"', NET)
-    assert patched == net_of(expected.replace("num_output: 5", "num_output: 3"))
-    assert net == net_of()
-
-
-def test_top_of_another_name_than_the_layers_stays() -> None:
-    other = re.sub(r'(top|bottom): "fc"', r'\1: "scores"', NET)
-    patched = patch.replace_head(net_of(other), "fc", "fc_new", 5)
-    assert patched == net_of(other.replace('name: "fc"', 'name: "fc_new"'))
-
-
-def test_head_that_a_phase_has_its_own_layer_for_is_replaced_in_both() -> None:
-    fc = re.search(r'layer \{ name: "fc" .*?\n.*\n.*\n', NET)
-    assert fc
-    in_phases = [
-        fc[0][: fc[0].rindex("}")] + f"include {{ phase: {p} }} }}" for p in prototxt.PHASES
-    ]
-    patched = patch.replace_head(net_of(NET.replace(fc[0], "\n".join(in_phases))), "fc", "new", 3)
-    heads = prototxt.layers_named(patched, "new")
-    assert [head.inner_product_param.num_output for head in heads] == [3, 3]
-
-
-def test_convolution_can_be_the_head() -> None:
-    text = NET.replace('"InnerProduct"', '"Convolution"').replace("inner_product", "convolution")
-    patched = patch.replace_head(net_of(text), "fc", "fc_new", 3)
-    assert layer_named(patched, "fc_new").convolution_param.num_output == 3
-
-
-@pytest.mark.parametrize(
-    ("head", "reason"),
-    [
-        ("fc8", "the net has no such layer"),
-        ("drop", "it is of type Dropout, expected Convolution or InnerProduct"),
-        ("conv", "layers that learn depend on it: norm, fc"),
-    ],
-)
-def test_what_cannot_be_the_head_is_refused_with_what_can(head: str, reason: str) -> None:
-    message = f"layer '{head}' cannot be the head: {reason}. What can be in this net: fc"
-    with pytest.raises(ToolError, match=re.escape(message)):
-        patch.replace_head(net_of(), head, "new", 3)
-
-
-@pytest.mark.parametrize(
-    ("new_head", "kind"), [("drop", "layer"), ("conv", "layer"), ("label", "blob")]
-)
-def test_new_name_that_the_net_has_is_refused(new_head: str, kind: str) -> None:
-    with pytest.raises(ToolError, match=f"name '{new_head}' is that of a {kind} of the net"):
-        patch.replace_head(net_of(), "fc", new_head, 3)
-
-
-def test_head_keeps_its_name_only_with_its_number_of_outputs() -> None:
-    assert patch.replace_head(net_of(), "fc", "fc", 5) == net_of()
-    with pytest.raises(ToolError, match=r"'fc', but 3 outputs instead of 5.* such as fc_3"):
-        patch.replace_head(net_of(), "fc", "fc", 3)
-
-
-def test_head_that_shares_its_weights_is_refused() -> None:
-    shared = NET.replace("decay_mult: 3 }", 'decay_mult: 3 name: "w" }')
-    assert patch.replace_head(net_of(shared), "fc", "new", 3)
-    twin = 'layer { name: "twin" type: "InnerProduct" param { name: "w" } }'
-    with pytest.raises(ToolError, match=r"shares its blob 'w' \(param { name }\) with twin"):
-        patch.replace_head(net_of(shared + twin), "fc", "new", 3)
-
-
-# --- multipliers ----------------------------------------------------------------------
-
-
-def test_boost_sets_both_multipliers_and_keeps_the_decay() -> None:
-    assert multipliers(patch.boost(net_of(), "fc", 10), "fc") == [(10, 3), (20, 1)]
-    assert multipliers(patch.boost(net_of(), "fc", 10, 5), "fc") == [(10, 3), (5, 1)]
-    assert multipliers(patch.boost(net_of(), "fc", None, 5), "fc") == [(1, 3), (5, 1)]
-    assert patch.boost(net_of(), "fc", None) == net_of()
-
-
-def test_head_without_bias_has_one_multiplier() -> None:
-    text = NET.replace("num_output: 5", "num_output: 5 bias_term: false")
-    assert multipliers(patch.boost(net_of(text), "fc", 10), "fc") == [(10, 3)]
-
-
-def test_frozen_layers_have_no_rate_and_no_decay() -> None:
-    net = net_of()
-    patched = patch.freeze(net, ["c*"])
-    assert multipliers(patched, "conv") == [(0, 0), (0, 0)]
-    assert multipliers(patched, "norm") == []
-    assert multipliers(patched, "fc") == [(1, 3)]
-    assert net == net_of()
-
-
-def test_star_freezes_all_but_the_head() -> None:
-    patched = patch.freeze(net_of(), ["*"], "fc")
-    assert multipliers(patched, "conv") == [(0, 0)] * 2
-    assert multipliers(patched, "norm") == [(0, 0)] * 3
-    assert multipliers(patched, "fc") == [(1, 3)]
-
-
-def test_name_with_a_globs_characters_is_a_name_first() -> None:
-    net = net_of(NET.replace('name: "conv"', 'name: "conv[a]"'))
-    assert multipliers(patch.freeze(net, ["conv[a]"]), "conv[a]") == [(0, 0), (0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "reason"),
-    [
-        ("relu", "is a layer without anything to learn"),
-        ("ip*", "matches no layer that learns"),
-        ("fc", "is the new head, which has everything to learn"),
-    ],
-)
-def test_what_cannot_be_frozen_is_refused_with_what_can(pattern: str, reason: str) -> None:
-    message = f"freeze: '{pattern}' {reason}. What can be frozen: conv, norm"
-    with pytest.raises(ToolError, match=re.escape(message)):
-        patch.freeze(net_of(), [pattern], "fc")
-
-
-def test_net_in_which_nothing_learns_is_refused() -> None:
-    with pytest.raises(ToolError, match=r"no layer of the net learns.* of freeze: conv, fc, norm"):
-        patch.freeze(net_of(), ["*"])
-    with pytest.raises(ToolError, match="no layer of the net learns"):
-        patch.freeze(net_of(), ["conv", "fc"])  # BatchNorm never learns by gradient
-
-
-def test_shared_blob_freezes_in_all_layers_or_none() -> None:
-    twin = 'layer { name: "twin" type: "InnerProduct" param { name: "w" } }'
-    net = net_of(NET.replace("decay_mult: 3 }", 'decay_mult: 3 name: "w" }') + twin)
-    with pytest.raises(ToolError, match=r"blob 'w' is shared by fc, twin; .*freeze twin too"):
-        patch.freeze(net, ["fc"])
-    assert multipliers(patch.freeze(net, ["fc", "twin"]), "twin") == [(0, 0), (0, 0)]
-
 
 # --- the command ----------------------------------------------------------------------
 
@@ -288,7 +122,7 @@ def test_layer_split_in_two_is_compared_with_the_one_it_was(here: Path) -> None:
         (row["phase"], row["before"], row["after"]) for row in rows if "source" in row["field"]
     ]
     assert sources == [("TRAIN", "old", "t"), ("TEST", "old", "v")]
-    assert {row["layer"] for row in rows} == {"data", None}
+    assert {row["layer"] for row in rows} == {"data", "norm", None}  # statistics have no rate
 
 
 def test_net_without_settings_stays_as_it_is(here: Path) -> None:
@@ -414,6 +248,21 @@ def test_settings_go_before_what_data_tells(data: Path) -> None:
     assert completed["solver"] == {"base_lr": 1, "test_iter": 1}
     told = patch.with_data({"solver": {"test_iter": 5}}, net_of(), solver_of(), data)
     assert told["solver"]["test_iter"] == 5
+
+
+def test_epochs_are_passes_over_the_training_images(data: Path) -> None:
+    # Of 30 entries an iteration takes 8, the net's batch, or 2 times 5.
+    told = {"solver": {"max_iter": {"epochs": 10}, "stepvalue": {"epochs": [1, 2.5]}}}
+    completed = patch.with_data(told, net_of(), solver_of(), data)["solver"]
+    assert (completed["max_iter"], completed["stepvalue"]) == (38, [4, 10])
+    larger = {**told, "batch_size": {"train": 5, "effective": 10}}
+    completed = patch.with_data(larger, net_of(), solver_of(), data)["solver"]
+    assert (completed["max_iter"], completed["stepvalue"]) == (30, [3, 8])
+
+
+def test_epochs_without_the_data_are_told_where_it_is_asked_for() -> None:
+    with pytest.raises(ToolError, match=r"solver\.max_iter is {'epochs': 1}; .*, --data"):
+        patch.solver_fields(net_of(), {"solver": {"max_iter": {"epochs": 1}}})
 
 
 def test_a_net_that_keeps_its_head_and_never_tests_needs_neither(data: Path) -> None:

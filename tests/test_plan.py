@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -54,10 +55,10 @@ def test_what_the_commands_on_images_are_told():
 
 
 def test_a_set_without_choices_is_told_none():
-    digits = {"name": "mine", "source": "digits", "image": {"width": 8}}
+    digits = {"name": "mine", "source": "digits", "image": {"width": 8, "gray": True}}
     plan = plan_of(dataset=digits)
     assert plan.example_options("mine") == ["digits"]
-    assert plan.image_options("mine", "test") == ["--width", "8", "--height", "256"]
+    assert plan.image_options("mine", "test") == ["--width", "8", "--height", "256", "--gray"]
 
 
 def test_runs_are_labelled_for_commands_that_take_several():
@@ -105,6 +106,53 @@ def test_an_experiment_may_leave_everything_out():
     assert "batch_size" not in settings
 
 
+def test_each_head_of_several_gets_a_name():
+    two = model(head=["a", "b"])
+    plan = plan_of(model=two, experiments={"plain": {}, "named": {"new_head": {"b": "mine"}}})
+    assert plan.settings("bars", "plain", 0)["head"] == ["a", "b"]
+    assert plan.settings("bars", "plain", 0)["new_head"] == ["a_bars", "b_bars"]
+    assert plan.settings("bars", "named", 0)["new_head"] == ["a_bars", "mine"]
+    assert plan.settings("letters", "source", 0)["new_head"] == ["a_letters", "b_letters"]
+    one = plan_of(experiments={"one": {"new_head": {"ip2": "mine"}}})
+    assert one.settings("bars", "one", 0)["new_head"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("new_head", "message"),
+    [
+        ("mine", "experiments.one.new_head is one name, 'mine', for the heads a, b; expected an"),
+        ({"c": "mine"}, "experiments.one.new_head: 'c' is no head of the model: a, b"),
+    ],
+)
+def test_names_that_fit_no_head_are_refused(new_head, message):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        plan_of(model=model(head=["a", "b"]), experiments={"one": {"new_head": new_head}})
+
+
+def test_what_an_experiment_tells_of_layers_is_a_setting():
+    told = {
+        **{"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "batch_norm": "freeze"},
+        **{"crop_size": 24, "mirror": True, "dropout": {"drop*": 0.6}},
+    }
+    settings = plan_of(experiments={"one": dict(told)}).settings("bars", "one", 0)
+    assert {key: settings[key] for key in told} == told
+
+
+def test_values_of_the_mean_are_the_models():
+    plan = plan_of(model=model(mean_value=[104, 117, 123]))
+    for run in (("bars", "tuned", 0), ("letters", "source", 0)):
+        assert plan.settings(*run)["mean_value"] == [104, 117, 123]
+        assert plan.settings(*run)["mean_file"] is None
+    with pytest.raises(ToolError, match=r"config: model\.mean_value and model\.subtract_mean"):
+        plan_of(model=model(mean_value=[104], subtract_mean=True))
+
+
+def test_statistics_are_not_kept_where_there_are_none():
+    row = {"batch_norm": "freeze", "pretrained": False}
+    with pytest.raises(ToolError, match="experiment 'one' says batch_norm: freeze and pretrained"):
+        plan_of(experiments={"one": row})
+
+
 def test_the_seed_of_a_run_stands_above_the_solvers():
     plan = plan_of(experiments={"one": {"solver": {"random_seed": 5}}})
     assert plan.settings("bars", "one", 2)["solver"]["random_seed"] == 2
@@ -142,9 +190,29 @@ def test_weights_come_from_pretraining_by_the_first_seed():
 
 def test_weights_may_be_fetched():
     plan = plan_of(pretrained=FETCHED)
-    assert plan.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+    assert plan.pretrained_weights == "results/bars/pretrained.caffemodel"
+    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
     assert plan.weights("bars", "scratch") is None
     assert plan.source is None
+
+
+COLOUR = {"width": 28, "height": 28, "gray": False}
+
+
+def test_weights_are_made_gray_where_images_are_and_they_may_be_not():
+    source = {**CONFIG["pretrained"]["train_on"]["dataset"], "image": COLOUR}
+    plan = plan_of(pretrained={"train_on": {"dataset": source}})
+    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
+    assert plan.weights("bars", "scratch") is None
+    target = {**CONFIG["dataset"], "image": COLOUR}
+    fetched = plan_of(dataset=target, pretrained=FETCHED)
+    assert fetched.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+
+
+def test_weights_for_gray_images_are_not_for_colour():
+    message = r"train_on\.dataset\.image\.gray is true and dataset\.image\.gray is not"
+    with pytest.raises(ToolError, match=message):
+        plan_of(dataset={**CONFIG["dataset"], "image": COLOUR})
 
 
 def test_without_weights_every_experiment_must_say_so():

@@ -83,13 +83,6 @@ def test_what_does_not_parse_is_named_with_its_place(
     assert complaint in str(error.value)
 
 
-def test_layers_of_the_old_form_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "net.prototxt"
-    path.write_text('layers { name: "ip" type: INNER_PRODUCT }')
-    with pytest.raises(ToolError, match=r"expected `layer { }`.*upgrade_net_proto_text"):
-        prototxt.read_net(path)
-
-
 # --- phases ---------------------------------------------------------------------------
 
 

@@ -171,7 +171,22 @@ def test_page_tells_accuracy_with_its_interval(compared: str) -> None:
 
 def test_page_tells_what_was_patched(compared: str) -> None:
     text = Page(compared).text
-    assert "ip (TEST) name (none) ip_<i> solver.prototxt base_lr 0.01 0.001" in text
+    expected = (
+        "(2) @@ train_val.prototxt: ip (TEST) + name: ip_<i> "
+        "@@ solver.prototxt - base_lr: 0.01 + base_lr: 0.001"
+    )
+    assert expected in text
+    assert "BatchNorm" not in text
+
+
+def test_page_tells_whose_statistics_are_kept(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    kept = {"layer": "bn_<1>", "phase": None, "field": "batch_norm_param.use_global_stats"}
+    path = results.folder / "alone" / "seed1" / "patch.json"
+    rows = [{**PATCH[0], **kept, "after": True}, *PATCH]
+    path.write_text(json.dumps(rows))
+    text = Page(results.html()).text
+    assert "statistics that they have: the BatchNorm layers bn_<1>." in text
 
 
 def test_page_claims_what_the_intervals_show(compared: str) -> None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from miniature import CLASSES, Miniature, fresh
+from miniature import CLASSES, IMAGE, Miniature, fresh
 from test_witness_opencv import assert_same_probabilities
 
 from caffetools import prototxt
@@ -164,6 +164,32 @@ def test_snakemakes_report_has_every_figure(copied):
     for name in ("tuned", "scratch"):
         for figure in FIGURES:
             assert f"{name}.{figure}.png" in page
+
+
+def test_gray_images_finetune_a_net_for_colour_by_configuration_alone(tmp_path):
+    miniature = Miniature(tmp_path / "colour")
+    source = miniature.config["pretrained"]["train_on"]
+    source["dataset"]["image"] = {**IMAGE, "gray": False}
+    solver = {"max_iter": {"epochs": 2}, "test_interval": {"epochs": 1}, "base_lr": 0.01}
+    miniature.config["experiments"] = {
+        "tuned": {
+            **{"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "head_bias_lr_mult": 20},
+            **{"head_lr_mult": 10, "mirror": True, "solver": solver},
+            "batch_size": {"train": 3, "val": 9, "effective": 6},
+        }
+    }
+    miniature.config["seeds"] = [0]
+    miniature.run()
+    colour = read_weights(miniature.folder / "results" / PRETRAINING)["conv1"][0]
+    gray = read_weights(miniature.path("pretrained.gray.caffemodel"))["conv1"][0]
+    tuned = read_weights(miniature.path("experiments/tuned/seed0/final.caffemodel"))["conv1"][0]
+    assert colour.shape == (20, 3, 5, 5)
+    np.testing.assert_allclose(gray, colour.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(tuned, gray)
+    # 15 images, six an iteration.
+    history = read_rows(miniature.path("experiments/tuned/seed0/history.csv"))
+    assert [row.iteration for row in history if row.test_loss is not None] == [0, 3, 5]
+    assert miniature.planned() == {}
 
 
 # --- what it makes again --------------------------------------------------------------

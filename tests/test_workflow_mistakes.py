@@ -197,8 +197,24 @@ def test_truncated_weights_are_told_so(copied, tmp_path, length):
     kept = weights_of(copied)
     said = failure(copied, "--keep-going")
     assert "results/bars/pretrained.caffemodel: expected a .caffemodel" in said
-    assert "results/bars/pretrained.caffemodel" in copied.log("train.tuned.0")
+    assert "results/bars/pretrained.caffemodel" in copied.log("gray_weights")
     assert weights_of(copied) == kept
+
+
+def test_weights_for_gray_images_are_refused_for_colour(copied, tmp_path):
+    path = tmp_path / "published.caffemodel"
+    path.write_bytes(weights_of(copied))
+    add_tuned(copied, new_head="ip2_colour")
+    copied.config["pretrained"] = fetched(path)
+    copied.config["dataset"]["image"]["gray"] = False
+    said = failure(copied, "results/bars/experiments/tuned/seed0/final.caffemodel")
+    assert "layer 'conv1' learned from images of one channel, and the net's have 3" in said
+
+
+def test_epochs_are_told_how_they_are_written(bare):
+    bare.config["experiments"]["tuned"]["solver"]["max_iter"] = {"epoch": 3}
+    said = failure(bare)
+    assert "tuned.solver.max_iter: unknown key 'epoch'; did you mean 'epochs'?" in said
 
 
 # --- device ---------------------------------------------------------------------------

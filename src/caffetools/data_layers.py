@@ -1,12 +1,13 @@
-"""Pointing the data layers of a net at other LMDBs and another mean."""
+"""Pointing the data layers of a net at other LMDBs, another mean and another crop."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
-from caffetools.prototxt import PHASES, copy_net
+from caffetools.prototxt import PHASES, TRAIN, copy_net
 
 
 def point_data(
@@ -24,15 +25,30 @@ def point_data(
             f"no layer of type Data serves the {PHASES[phase]} phase, so its source and "
             f"batch size cannot be set; what brings data to this net: {_data_layers(net)}"
         )
-    patched = copy_net(net)
-    patched.ClearField("layer")
-    for layer in net.layer:
-        parts = _split_by_phase(layer) if _is_data(layer) else [layer]
-        for part in parts:
-            added = patched.layer.add()
-            added.CopyFrom(part)
-            if _is_data(part) and phase in _phases(part):
-                _point(added.data_param, source, batch_size)
+    patched = _split_net(net)
+    for layer in filter(_is_data, patched.layer):
+        if phase in _phases(layer):
+            _point(layer.data_param, source, batch_size)
+    return patched
+
+
+def set_crop(net: Any, crop_size: Optional[int], mirror: Optional[bool]) -> Any:
+    """The net with Data layers that crop to ``crop_size`` (0: not at all), and that mirror.
+
+    None leaves the one or the other as it is. Mirroring is for the TRAIN phase alone.
+    """
+    if crop_size is None and mirror is None:
+        return net
+    _require_data(net, "crop_size and mirror")
+    patched = copy_net(net) if mirror is None else _split_net(net)
+    for layer in filter(_is_data, patched.layer):
+        if crop_size:
+            layer.transform_param.crop_size = crop_size
+        elif crop_size == 0:
+            layer.transform_param.ClearField("crop_size")
+        if mirror is not None and TRAIN in _phases(layer):
+            layer.transform_param.mirror = mirror
+        _clear_if_empty(layer)
     return patched
 
 
@@ -42,20 +58,65 @@ def set_mean(net: Any, mean_file: Optional[str]) -> Any:
     Values in ``mean_value`` make way for a file, since Caffe refuses both; without a file
     they stay.
     """
-    if mean_file is not None and not any(map(_is_data, net.layer)):
-        raise ToolError(
-            "no layer of type Data can take the mean_file; what brings data to this net: "
-            f"{_data_layers(net)}"
-        )
+    if mean_file is not None:
+        _require_data(net, "the mean_file")
     patched = copy_net(net)
     for layer in filter(_is_data, patched.layer):
         layer.transform_param.ClearField("mean_file")
         if mean_file is not None:
             layer.transform_param.ClearField("mean_value")
             layer.transform_param.mean_file = mean_file
-        if not layer.transform_param.ListFields():
-            layer.ClearField("transform_param")
+        _clear_if_empty(layer)
     return patched
+
+
+def set_mean_values(net: Any, values: Sequence[float]) -> Any:
+    """The net with all Data layers subtracting ``values``, one or one a channel."""
+    _require_data(net, "the mean_value")
+    patched = copy_net(net)
+    for layer in filter(_is_data, patched.layer):
+        layer.transform_param.ClearField("mean_file")
+        layer.transform_param.ClearField("mean_value")
+        layer.transform_param.mean_value.extend(values)
+    return patched
+
+
+def require_fitting_means(net: Any, channels: int) -> None:
+    """Raise ToolError where a Data layer has several mean_values, but not one a channel.
+
+    BVLC's build ends the process there.
+    """
+    for layer in filter(_is_data, net.layer):
+        values = list(layer.transform_param.mean_value)
+        if len(values) not in (0, 1, channels):
+            raise ToolError(
+                f"layer {layer.name!r} subtracts {len(values)} mean_values "
+                f"({', '.join(map(str, values))}) from images of {channels} channels; expected "
+                "one, or one a channel: set mean_value, or subtract the images' own mean"
+            )
+
+
+def _require_data(net: Any, what: str) -> None:
+    if not any(map(_is_data, net.layer)):
+        raise ToolError(
+            f"no layer of type Data can take {what}; what brings data to this net: "
+            f"{_data_layers(net)}"
+        )
+
+
+def _clear_if_empty(layer: Any) -> None:
+    if not layer.transform_param.ListFields():
+        layer.ClearField("transform_param")
+
+
+def _split_net(net: Any) -> Any:
+    """The net with two layers, one for each phase, for each Data layer that serves both."""
+    split = copy_net(net)
+    split.ClearField("layer")
+    for layer in net.layer:
+        for part in _split_by_phase(layer) if _is_data(layer) else [layer]:
+            split.layer.add().CopyFrom(part)
+    return split
 
 
 def _point(parameters: Any, source: Optional[str], batch_size: Optional[int]) -> None:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
-from caffetools.prototxt import TEST, TRAIN, phase_view
+from caffetools.prototxt import TEST, TRAIN, main_loss, phase_view
 
 OUTPUT = "prob"
 
@@ -48,26 +48,20 @@ def to_deploy(net: Any, input_shape: Sequence[int]) -> Any:
 def _scored_by_main_loss(net: Any) -> tuple[list[Any], Any]:
     """The TEST phase's layers that come before the main loss, and that loss.
 
-    Of several losses (as of GoogLeNet, with its two side classifiers) the main one has
-    the greatest weight; of equal ones it is the last. A loss of the TRAIN phase counts
-    where TEST has none.
+    A loss of the TRAIN phase counts where TEST has none.
     """
     layers = phase_view(net, TEST)
-    places = [place for place, layer in enumerate(layers) if layer.type == "SoftmaxWithLoss"]
-    if places:
-        main = max(reversed(places), key=lambda place: _weight(layers[place]))
-        return layers[:main], layers[main]
-    losses = [layer for layer in phase_view(net, TRAIN) if layer.type == "SoftmaxWithLoss"]
-    if not losses:
+    place = main_loss(layers)
+    if place is not None:
+        return layers[:place], layers[place]
+    in_training = phase_view(net, TRAIN)
+    place = main_loss(in_training)
+    if place is None:
         raise ToolError(
             f"net {net.name!r} has no SoftmaxWithLoss layer, so nothing tells which blob "
             "holds the class scores; expected one in the TEST or the TRAIN phase"
         )
-    return layers, max(reversed(losses), key=_weight)
-
-
-def _weight(loss: Any) -> float:
-    return float(loss.loss_weight[0]) if loss.loss_weight else 1.0
+    return layers, in_training[place]
 
 
 def _needed_for(blob: str, layers: Sequence[Any]) -> list[Any]:

@@ -15,7 +15,10 @@ from caffetools.cli import ToolError
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
-_PER_EXPERIMENT = ("freeze", "head_lr_mult", "batch_size")
+_PER_EXPERIMENT = (
+    *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
+    *("head_lr_mult", "head_bias_lr_mult", "batch_size", "crop_size", "mirror", "dropout"),
+)
 
 Config = Mapping[str, Any]
 
@@ -48,6 +51,20 @@ class Plan:
                 "'pretrained' names none; give it a url or train_on, or say pretrained: false"
             )
 
+        for name, row in self._experiments.items():
+            self._new_head(self.target, name)
+            if row.get("batch_norm") == "freeze" and not row["pretrained"]:
+                raise ToolError(
+                    f"config: experiment '{name}' says batch_norm: freeze and pretrained: false; "
+                    "without weights there are no statistics to keep, so leave one of them out"
+                )
+
+        if "mean_value" in self.model and self.model["subtract_mean"]:
+            raise ToolError(
+                "config: model.mean_value and model.subtract_mean: true; a net subtracts either "
+                "these values or the mean of the training images, so leave one of them out"
+            )
+
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]
         if self.source == self.target:
@@ -56,6 +73,12 @@ class Plan:
                 f"'{self.target}'; their results need two names"
             )
         self._datasets[dataset["name"]] = dataset
+        if self._is_gray(self.source) and not self._is_gray(self.target):
+            raise ToolError(
+                "config: pretrained.train_on.dataset.image.gray is true and dataset.image.gray is "
+                "not; kernels for gray tell nothing of what to look for in each colour. Say gray: "
+                "true of both, or of dataset alone: weights for colour are made to fit gray images"
+            )
 
     @property
     def model(self) -> Config:
@@ -135,18 +158,38 @@ class Plan:
     def settings(self, dataset: str, experiment: str, seed: int) -> dict[str, Any]:
         """The settings for ``caffetools.patch`` of one run."""
         row = self.experiment(dataset, experiment)
-        head = self.model["head"]
         lmdb = f"results/{dataset}/lmdb"
         settings = {
-            "head": head,
-            "new_head": row.get("new_head") or f"{head}_{dataset}",
+            "head": self.model["head"],
+            "new_head": self._new_head(dataset, experiment),
             "train_source": f"{lmdb}/train",
             "val_source": f"{lmdb}/val",
             "mean_file": self._mean_file(dataset),
             "solver": {**row["solver"], "random_seed": seed, "solver_mode": self._solver_mode},
         }
+        if "mean_value" in self.model:
+            settings["mean_value"] = self.model["mean_value"]
         settings.update({key: row[key] for key in _PER_EXPERIMENT if key in row})
         return settings
+
+    def _new_head(self, dataset: str, experiment: str) -> Any:
+        """A new name, or as many as there are heads where the model's head is a list."""
+        head, given = self.model["head"], self.experiment(dataset, experiment).get("new_head")
+        if isinstance(head, str) and not isinstance(given, Mapping):
+            return given or f"{head}_{dataset}"
+        heads = [head] if isinstance(head, str) else head
+        place = f"config: experiments.{experiment}.new_head"
+        if isinstance(given, str):
+            raise ToolError(
+                f"{place} is one name, {given!r}, for the heads {', '.join(heads)}; expected an "
+                f"object with a name for each, such as {{{heads[0]}: {given}}}"
+            )
+        names = given or {}
+        for old in names:
+            if old not in heads:
+                raise ToolError(f"{place}: {old!r} is no head of the model: {', '.join(heads)}")
+        new = [names.get(old, f"{old}_{dataset}") for old in heads]
+        return new[0] if isinstance(head, str) else new
 
     def _mean_file(self, dataset: str) -> Optional[str]:
         return f"results/{dataset}/mean.binaryproto" if self.model["subtract_mean"] else None
@@ -174,9 +217,27 @@ class Plan:
         """The weights that a run starts from, None for the fillers'."""
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:
             return None
+        return self.gray_weights if self._are_made_gray else self.pretrained_weights
+
+    @property
+    def pretrained_weights(self) -> str:
+        """The weights that experiments start from, as they were fetched or trained."""
         if self.source is not None:
             return f"{run_folder(self.source, SOURCE_EXPERIMENT, self.seeds[0])}/final.caffemodel"
         return f"results/{self.target}/pretrained.caffemodel"
+
+    @property
+    def gray_weights(self) -> str:
+        """The same, made to fit images of one channel."""
+        return f"results/{self.target}/pretrained.gray.caffemodel"
+
+    @property
+    def _are_made_gray(self) -> bool:
+        """Whether the images are gray and the weights may be for colour, which a file tells."""
+        return self._is_gray(self.target) and not (self.source and self._is_gray(self.source))
+
+    def _is_gray(self, dataset: str) -> bool:
+        return bool(self.dataset(dataset)["image"]["gray"])
 
     def labelled_runs(self, file: str = "") -> list[str]:
         """Every run on the target as ``EXPERIMENT:SEED:PATH``: its folder, or a file in it."""

@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from caffetools import files
 from caffetools.cli import ToolError
+from caffetools.upgrade import upgraded
 
 TRAIN: int = caffe_pb2.TRAIN
 TEST: int = caffe_pb2.TEST
@@ -27,15 +28,9 @@ PHASES: dict[int, str] = {TRAIN: "TRAIN", TEST: "TEST"}
 
 
 def read_net(path: Path) -> Any:
-    """The NetParameter in ``path``, whose layers must be in the form ``layer { }``."""
+    """The NetParameter in ``path``; one with ``layers { }``, an older form, is upgraded."""
     net = _read(path, caffe_pb2.NetParameter())
-    if net.layers:
-        raise ToolError(
-            f"{path}: its layers are written `layers {{ }}`, the form before Caffe's 2014 "
-            "schema; expected `layer { }`. Upgrade the file first, with Caffe's "
-            "upgrade_net_proto_text"
-        )
-    return net
+    return text_format.Parse(upgraded(path), caffe_pb2.NetParameter()) if net.layers else net
 
 
 def read_solver(path: Path) -> Any:
@@ -227,20 +222,47 @@ def downstream(layers: Sequence[Any], start: int) -> Iterator[Any]:
             reached.update(layer.top)
 
 
+def upstream(layers: Sequence[Any], end: int) -> list[Any]:
+    """The layers that ``layers[end]`` depends on, in order. ``layers`` are of one phase."""
+    needed = set(layers[end].bottom)
+    found = []
+    for layer in reversed(layers[:end]):
+        if needed.intersection(layer.top):
+            found.append(layer)
+            needed.update(layer.bottom)
+    return found[::-1]
+
+
+def main_loss(layers: Sequence[Any]) -> Optional[int]:
+    """The place of the SoftmaxWithLoss that judges the answer, None where there is none.
+
+    Of several (as of GoogLeNet, with its two side classifiers) it has the greatest
+    loss_weight; of equal ones it is the last.
+    """
+
+    def weight(place: int) -> float:
+        weights = layers[place].loss_weight
+        return float(weights[0]) if weights else 1.0
+
+    places = [place for place, layer in enumerate(layers) if layer.type == "SoftmaxWithLoss"]
+    return max(reversed(places), key=weight, default=None)
+
+
 def scores_and_labels(layers: Sequence[Any]) -> tuple[str, str]:
     """The blobs of the scores and labels that a TEST net is judged by.
 
-    They are the bottoms of its last SoftmaxWithLoss (nets with auxiliary losses have the
-    real one last) or, where it has none, of its first Accuracy layer.
+    They are the bottoms of its main loss or, where it has none, of its first Accuracy
+    layer.
     """
-    losses = [layer for layer in layers if layer.type == "SoftmaxWithLoss"]
-    judges = losses[-1:] or [layer for layer in layers if layer.type == "Accuracy"]
-    if not judges:
+    place = main_loss(layers)
+    judges = [layer for layer in layers if layer.type == "Accuracy"]
+    judge = layers[place] if place is not None else judges[0] if judges else None
+    if judge is None:
         raise ToolError(
             "expected a SoftmaxWithLoss or Accuracy layer in the TEST phase to tell scores and "
             f"labels by, found none among {', '.join(layer.name for layer in layers)}"
         )
-    scores, labels = judges[0].bottom[:2]
+    scores, labels = judge.bottom[:2]
     return scores, labels
 
 

@@ -22,6 +22,7 @@ from caffetools.cli import ToolError, run
 from caffetools.comparison import Estimate, Reach, arm_of, compare_all, estimate, reach_table
 from caffetools.files import write_text
 from caffetools.history import History, read_history
+from caffetools.patch_diff import Hunk, hunks, kept_statistics
 from caffetools.plots.comparison import parse_run
 from caffetools.plots.style import COLOURS
 
@@ -83,7 +84,9 @@ class Experiment:
     loss: Estimate
     per_class: Sequence[Mapping[str, Any]]
     figures: Sequence[Figure]
-    patch: Sequence[Mapping[str, Any]]
+    changes: int
+    patch: Sequence[Hunk]
+    kept_statistics: Sequence[str]
 
 
 # --- reading ----------------------------------------------------------------------------
@@ -180,7 +183,9 @@ def experiment_of(
         loss=over_seeds("mean_loss"),
         per_class=class_means(name, evaluations),
         figures=figures,
-        patch=runs[0].patch,
+        changes=len(runs[0].patch),
+        patch=hunks(runs[0].patch),
+        kept_statistics=kept_statistics(runs[0].patch),
     )
 
 
@@ -189,11 +194,6 @@ def reach_text(reach: Reach) -> str:
     if reach.iterations is not None:
         return number(reach.iterations, digits=0 if reach.seeds == 1 else 1)
     return f"{reach.reached} of {reach.seeds} seeds" if reach.reached else "not reached"
-
-
-def value_text(value: Any) -> str:
-    """A field's value before or after patching, where it has one."""
-    return "(none)" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def context(
@@ -231,7 +231,6 @@ def render(values: Mapping[str, Any]) -> str:
     )
     environment.filters["number"] = number
     environment.filters["reach"] = reach_text
-    environment.filters["value"] = value_text
     return environment.get_template("report.html").render(values)
 
 

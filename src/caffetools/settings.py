@@ -1,18 +1,27 @@
 """The settings of a patch: a closed set of keys, checked before anything is done.
 
 ==================  ============================================================
-head                the layer to replace; with it new_head and classes
-new_head            its new name, under which it takes no weights
+head                the layer to replace, or a list; with it new_head and classes
+new_head            its new name, under which it takes no weights, or a list likewise
 classes             its number of outputs
-head_lr_mult        lr_mult of its weight; unless given, it stays
-head_bias_lr_mult   lr_mult of its bias; unless given, twice head_lr_mult
+head_lr_mult        lr_mult of its weight, or an object by head; unless given, it stays
+head_bias_lr_mult   likewise of its bias; unless given, twice head_lr_mult
 freeze              list of layers that are not to learn, by name or pattern
+freeze_up_to        a layer that is not to learn, with all that it depends on
+batch_norm          whose statistics stay: follow (frozen layers'), freeze (all), update (no one's)
+lr_mult             object of multipliers by layer or pattern; a list tells each blob's
+decay_mult          likewise
 train_source        LMDB of the TRAIN phase
 val_source          LMDB of the TEST phase
 mean_file           mean to subtract; null removes the net's own
-batch_size          object of train, val
+mean_value          list of values to subtract instead, one or one a channel
+crop_size           what is cut out of an image; 0 is all of it
+mirror              whether the TRAIN phase mirrors every second image, at random
+dropout             object of ratios by layer or pattern, for the Dropout layers there are
+batch_size          object of train, val, and effective: then iter_size makes as many
 input_shape         channels, height, width of the images in the LMDBs
-solver              object of fields of SolverParameter; null removes one
+solver              object of fields of SolverParameter; null removes one; what counts
+                    iterations may be {"epochs": number or list}
 ==================  ============================================================
 
 A key that is absent, or null where null has no meaning above, leaves the net as it is.
@@ -30,6 +39,8 @@ from caffetools.cli import ToolError
 from caffetools.prototxt import did_you_mean
 
 Settings = dict[str, Any]
+
+STATISTICS = ("follow", "freeze", "update")
 
 
 def read_settings(
@@ -68,14 +79,28 @@ def check_settings(
     for key, value in settings.items():
         _require_kind(key, value, _KINDS[key])
     if "batch_size" in settings:
-        _require_known("batch_size.", settings["batch_size"], ("train", "val"))
+        _require_known("batch_size.", settings["batch_size"], ("train", "val", "effective"))
         sizes = {key: size for key, size in settings["batch_size"].items() if size is not None}
         for key, size in sizes.items():
             _require_kind(f"batch_size.{key}", size, _COUNT)
         settings["batch_size"] = sizes
     settings = complete(settings)
     _require_whole_head(settings)
+    _require_heads_match(settings)
+    if settings.get("mean_file") is not None and "mean_value" in settings:
+        raise ToolError("settings: mean_file and mean_value; Caffe subtracts one of them")
     return settings
+
+
+def new_heads(settings: Settings) -> dict[str, str]:
+    """The new name of each head that is replaced, by its published name."""
+    return dict(zip(_listed(settings.get("head", [])), _listed(settings.get("new_head", []))))
+
+
+def of_head(settings: Settings, key: str, head: str) -> Any:
+    """The value for ``head`` of a setting that is one for all heads or an object by head."""
+    value = settings.get(key)
+    return value.get(head) if isinstance(value, dict) else value
 
 
 def parse_shape(text: str) -> list[int]:
@@ -111,6 +136,22 @@ def _require_whole_head(settings: Settings) -> None:
         raise ToolError(f"settings: {multipliers[0]} without head; name the head that it is for")
 
 
+def _require_heads_match(settings: Settings) -> None:
+    heads, names = (_listed(settings.get(key, [])) for key in ("head", "new_head"))
+    if len(heads) != len(names):
+        raise ToolError(
+            f"settings: {len(heads)} in head ({', '.join(heads)}) but {len(names)} in new_head "
+            f"({', '.join(names)}); expected a new name for each"
+        )
+    for key in ("head_lr_mult", "head_bias_lr_mult"):
+        if isinstance(settings.get(key), dict):
+            _require_known(f"{key}.", settings[key], heads)
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
 # --- kinds of values ------------------------------------------------------------------
 
 _Kind = tuple[Callable[[Any], bool], str]
@@ -126,17 +167,54 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value == 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_multiplier(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    return _is_number(value) and bool(value >= 0)
+
+
+def _is_ratio(value: Any) -> bool:
+    return _is_multiplier(value) and bool(value < 1)
 
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_name, value))
+
+
+def _is_multiplier_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_multiplier, value.values()))
+
+
+def _are_multipliers(value: Any) -> bool:
+    values = value if isinstance(value, list) and value else [value]
+    return all(map(_is_multiplier, values))
+
+
 _COUNT: _Kind = (_is_count, "an integer of at least 1")
 _MULTIPLIER: _Kind = (_is_multiplier, "a number of at least 0 (in YAML 1.0e-3, not 1e-3)")
+_HEAD_MULTIPLIER: _Kind = (
+    lambda value: _is_multiplier(value) or _is_multiplier_by_name(value),
+    f"{_MULTIPLIER[1]}, or an object of such by head",
+)
 _NAME: _Kind = (_is_name, "a string that is not empty")
+_HEADS: _Kind = (
+    lambda value: _is_name(value) or (_is_names(value) and len(set(value)) == len(value)),
+    "a string that is not empty, or a list of different ones",
+)
+_MULTIPLIERS: _Kind = (
+    lambda value: isinstance(value, dict) and all(map(_are_multipliers, value.values())),
+    "an object of numbers of at least 0, or lists of such, by layer or pattern",
+)
 _SHAPE: _Kind = (
     lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_count, value)),
     "three integers of at least 1: channels, height, width",
@@ -144,18 +222,35 @@ _SHAPE: _Kind = (
 
 _KINDS: dict[str, _Kind] = {
     "classes": _COUNT,
-    "head": _NAME,
-    "new_head": _NAME,
-    "head_lr_mult": _MULTIPLIER,
-    "head_bias_lr_mult": _MULTIPLIER,
+    "head": _HEADS,
+    "new_head": _HEADS,
+    "head_lr_mult": _HEAD_MULTIPLIER,
+    "head_bias_lr_mult": _HEAD_MULTIPLIER,
     "freeze": (
         lambda value: isinstance(value, list) and all(map(_is_name, value)),
         "a list of layer names or patterns",
     ),
+    "freeze_up_to": _NAME,
+    "batch_norm": (
+        lambda value: value in STATISTICS,
+        f"one of {', '.join(STATISTICS)}",
+    ),
+    "lr_mult": _MULTIPLIERS,
+    "decay_mult": _MULTIPLIERS,
     "train_source": _NAME,
     "val_source": _NAME,
     "mean_file": (lambda value: value is None or _is_name(value), "a path or null"),
-    "batch_size": (lambda value: isinstance(value, dict), "an object with train and val"),
+    "mean_value": (
+        lambda value: isinstance(value, list) and bool(value) and all(map(_is_number, value)),
+        "a list of numbers",
+    ),
+    "crop_size": (lambda value: _is_count(value) or _is_zero(value), "an integer of at least 0"),
+    "mirror": (lambda value: isinstance(value, bool), "true or false"),
+    "dropout": (
+        lambda value: isinstance(value, dict) and all(map(_is_ratio, value.values())),
+        "an object of numbers of at least 0 and below 1, by layer or pattern",
+    ),
+    "batch_size": (lambda value: isinstance(value, dict), "an object with train, val, effective"),
     "input_shape": _SHAPE,
     "solver": (lambda value: isinstance(value, dict), "an object with fields of the solver"),
 }

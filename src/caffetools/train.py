@@ -30,7 +30,7 @@ from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
 from caffetools.metrics import count_errors
 from caffetools.schedule import learning_rate
-from caffetools.weights import layer_names
+from caffetools.weights import layer_names, require_same_colours
 
 # BVLC's build logs its whole net to stderr; it reads this when it is imported.
 os.environ.setdefault("GLOG_minloglevel", "1")
@@ -88,6 +88,7 @@ class Trainer:
                     f"has {', '.join(known)}; the net has {', '.join(self.solver.net.params)}. "
                     "Rename the net's layers to those to start from, or train without weights"
                 )
+            require_same_colours(weights, self.solver.net.params)
         self.solver.net.copy_from(str(weights))
 
     def _resume(self) -> bool:

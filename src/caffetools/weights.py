@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
 
     Raises :class:`ToolError` where the file is truncated or not a caffemodel.
     """
-    return {layer.name: [_array(blob) for blob in layer.blobs] for layer in _layers(path)}
+    return {layer.name: [array(blob) for blob in layer.blobs] for layer in _layers(path)}
 
 
 def layer_names(path: Path) -> list[str]:
@@ -28,7 +29,8 @@ def layer_names(path: Path) -> list[str]:
     return [layer.name for layer in _layers(path)]
 
 
-def _layers(path: Path) -> list[Any]:
+def read_message(path: Path) -> Any:
+    """The NetParameter in a ``.caffemodel``; :class:`ToolError` where it is truncated."""
     net = caffe_pb2.NetParameter()
     try:
         net.ParseFromString(path.read_bytes())
@@ -37,17 +39,55 @@ def _layers(path: Path) -> list[Any]:
             f"{path}: expected a .caffemodel (binary NetParameter), found {path.stat().st_size} "
             f"bytes that do not parse ({error}); is it cut off? Fetch or train it again"
         ) from error
+    return net
+
+
+def layers_with_blobs(net: Any, place: str) -> list[Any]:
+    """The layers of a NetParameter that have blobs, of which there must be one."""
     # The older format of Caffe keeps its layers in the field "layers".
     layers = [layer for layer in [*net.layers, *net.layer] if layer.blobs]
     if not layers:
         raise ToolError(
-            f"{path}: expected a .caffemodel with weights, found no layer that has any; is this "
+            f"{place}: expected a .caffemodel with weights, found no layer that has any; is this "
             "another kind of file?"
         )
     return layers
 
 
-def _array(blob: Any) -> np.ndarray:
+def is_convolution(layer: Any) -> bool:
+    """Whether the layer, of this format or the older one, is a Convolution."""
+    return layer.type in ("Convolution", caffe_pb2.V1LayerParameter.CONVOLUTION)
+
+
+def require_same_colours(path: Path, params: Mapping[str, Any]) -> None:
+    """Raise ToolError where the file is for images in colour and a net's ``params`` for gray ones.
+
+    Or the other way round; Caffe speaks of shapes then, and BVLC's build ends the process.
+    """
+    first = _layers(path)[0]
+    if not is_convolution(first) or first.name not in params:
+        return
+    channels = array(first.blobs[0]).shape[1]
+    expected = params[first.name][0].data.shape[1]
+    if (channels, expected) == (1, 3):
+        raise ToolError(
+            f"{path}: layer {first.name!r} learned from images of one channel, and the net's have "
+            "3; kernels for gray tell nothing of what to look for in each colour. Give the net "
+            "gray images (dataset.image.gray: true), or start from weights for colour"
+        )
+    if (channels, expected) == (3, 1):
+        raise ToolError(
+            f"{path}: layer {first.name!r} learned from images in colour, and the net's have one "
+            "channel; make weights for gray images first, with caffetools.gray_weights"
+        )
+
+
+def _layers(path: Path) -> list[Any]:
+    return layers_with_blobs(read_message(path), str(path))
+
+
+def array(blob: Any) -> np.ndarray:
+    """The values of a BlobProto, in their shape."""
     values = np.array(blob.double_data if blob.double_data else blob.data)
     # Before blobs had any number of axes their shape stood in four fields.
     old = (blob.num, blob.channels, blob.height, blob.width)

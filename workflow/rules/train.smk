@@ -19,6 +19,24 @@ rule fetch:
         " --output {output:q} 2> {log:q}"
 
 
+rule gray_weights:
+    """Sum the first kernels over the colours, for images of one channel."""
+    input:
+        PLAN.pretrained_weights,
+    output:
+        PLAN.gray_weights,
+    log:
+        f"results/{PLAN.target}/logs/gray_weights.log",
+    benchmark:
+        f"results/{PLAN.target}/benchmarks/gray_weights.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.gray_weights"),
+    shell:
+        "python -m caffetools.gray_weights --weights {input:q} --output {output:q} 2> {log:q}"
+
+
 rule patch:
     """Turn the published net and solver into those of one run."""
     input:
