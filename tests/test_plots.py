@@ -18,6 +18,7 @@ from caffetools.comparison import arm_of
 from caffetools.history import Row, history_of, write_history
 from caffetools.plots import comparison, confusion, curves, kernels, samples, training
 from caffetools.solvers.figures import Picture
+from caffetools.solvers.rates import RateRange
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Command = Callable[[Sequence[str]], None]
@@ -220,6 +221,14 @@ def test_errors_and_magnitudes_are_drawn_by_name() -> None:
     assert [line.get_label() for line in ax.get_lines()] == ["ip", "score"]
     np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[1, 5], [2, 6]])
     assert ax.get_yscale() == "log"
+
+
+def test_the_range_of_rates_is_drawn_with_its_suggestion() -> None:
+    ax = RateRange([0.1, 1.0, 10.0], [3.0, 3.0, 0.0]).plot(Figure().subplots())
+    line, mark = ax.get_lines()
+    np.testing.assert_allclose(line.get_xydata(), [[0.1, 2], [1, 2], [10, 2]])
+    assert mark.get_xdata()[0] == 0.1
+    assert ax.get_xscale() == "log"
 
 
 def test_pictures_are_png_or_svg_by_name_and_the_same_bytes_twice(tmp_path: Path) -> None:

@@ -25,16 +25,26 @@ from caffetools.nets import (
 )
 from caffetools.solvers.errors import PlotErrorCallback, ReportErrorCallback
 from caffetools.solvers.gradients import PlotGradientCallback, ReportGradientCallback
+from caffetools.solvers.imbalance import (
+    class_weights,
+    with_infogain_loss,
+    write_infogain_matrix,
+)
 from caffetools.solvers.losses import PlotLossCallback, ReportLossCallback
 from caffetools.solvers.monitoring import MonitoringSolver, StopSolving, after_a_step
+from caffetools.solvers.progress import ProgressCallback
 from caffetools.solvers.prototxt import SolverProtoTXT
+from caffetools.solvers.rates import RateRange, rate_range
+from caffetools.solvers.sentinel import SentinelCallback
 from caffetools.solvers.snapshots import (
     BestSnapshotCallback,
     SnapshotCallback,
     create_snapshot,
     keep_last,
 )
+from caffetools.solvers.stages import solve_in_stages, write_head_stage
 from caffetools.solvers.stopping import EarlyStoppingCallback
+from caffetools.solvers.tensorboard import TensorBoardCallback
 
 # The names of the plain forms in the tools that these callbacks are known from.
 LossCallback = ReportLossCallback
@@ -51,14 +61,19 @@ __all__ = [
     "PlotErrorCallback",
     "PlotGradientCallback",
     "PlotLossCallback",
+    "ProgressCallback",
+    "RateRange",
     "ReportErrorCallback",
     "ReportGradientCallback",
     "ReportLossCallback",
+    "SentinelCallback",
     "SnapshotCallback",
     "SolverProtoTXT",
     "StopSolving",
+    "TensorBoardCallback",
     "after_a_step",
     "batch_size",
+    "class_weights",
     "copy_weights",
     "count_errors",
     "create_snapshot",
@@ -66,7 +81,12 @@ __all__ = [
     "keep_last",
     "layer_names",
     "loss",
+    "rate_range",
     "scores_and_labels",
     "silence_log",
+    "solve_in_stages",
     "update_magnitudes",
+    "with_infogain_loss",
+    "write_head_stage",
+    "write_infogain_matrix",
 ]

@@ -24,7 +24,8 @@ class ReportErrorCallback:
     The test error is that of the solver's first test net with the weights as they are now,
     over ``testing_size`` entries. The training error is that of the last ``training_size``
     entries which the training itself has seen, each with the weights of its time: to run the
-    trained net for it would take batches, and random numbers, away from the training.
+    trained net for it would take batches, and random numbers, away from the training. With
+    ``iter_size`` the last batch of each iteration counts.
 
     Args:
         count_errors: ``count_errors(scores, labels)``, given (N, C, ...) and (N, ...) arrays
