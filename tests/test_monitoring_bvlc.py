@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from bvlc import Build
+from how_to import FOLDER as PAGES
+from how_to import LEFT, script, write_training
 
 TESTS = Path(__file__).parent
 FOLDER = TESTS / "monitoring"
@@ -29,3 +31,12 @@ def test_the_same_file_passes_on_bvlcs_build(bvlc: Build, name: str) -> None:
     words = "\n".join(f"{line['test']} {line['outcome']}: {line['says']}" for line in wrong)
     assert not wrong, f"{words}\n{done.stderr[-4000:]}"
     assert done.status == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
+def test_how_to_pages_run_on_bvlcs_build(bvlc: Build, page: Path, tmp_path: Path) -> None:
+    write_training(tmp_path)
+    with bvlc.workplace({path.name: path for path in tmp_path.iterdir()}) as place:
+        place.python(script(page), caffetools=True)
+        for name in LEFT:
+            assert (place.path / name).is_file()

@@ -205,11 +205,14 @@ def test_stop_early_really_stops_and_keeps_the_best_snapshot():
 
 
 def test_early_stopping_by_any_score():
-    scores = iter([3.0, float("nan"), 2.0, 1.95, 1.95])
+    scores = iter([float("nan"), 3.0, 2.0, 1.95, 1.95])
     early = EarlyStoppingCallback(lambda *_: next(scores), patience=2, least_change=0.1)
     monitor = monitored(solver(), entry(early, "stop_early"))
     assert "the lowest, 2, was at iteration 2" in monitor.solve(100)
     assert monitor.iteration == 4
+    early = EarlyStoppingCallback(lambda *_: float("nan"), patience=2)
+    monitor = monitored(solver(), entry(early, "stop_early"))
+    assert "2 times in a row; none was a number" in monitor.solve(100)
     assert "patience of at least 1" in complaint(EarlyStoppingCallback, len, 0)
 
 

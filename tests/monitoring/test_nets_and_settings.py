@@ -31,6 +31,10 @@ def test_scores_and_labels_are_the_bottoms_of_the_loss():
     scores, labels = solvers.scores_and_labels(net())
     assert scores.startswith("score")
     assert labels.startswith("label")
+    auxiliary = BODY.replace('"loss"', '"early"').replace('"score"', '"early_score"')
+    auxiliary = auxiliary[: auxiliary.index('layer { name: "accuracy"')]
+    later = BODY.replace('"ip1"', '"ip2"').replace('"relu"', '"relu2"').replace('"drop"', '"drop2"')
+    assert solvers.scores_and_labels(net(auxiliary + later))[0].startswith("score")
     by_accuracy = net(BODY.replace("SoftmaxWithLoss", "EuclideanLoss").replace(
         'bottom: "label" top: "loss"', 'bottom: "score" top: "loss"'
     ))  # fmt: skip
