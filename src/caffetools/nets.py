@@ -106,4 +106,11 @@ def update_magnitudes(net: Any, relative: bool = False) -> dict[str, float]:
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:
-    return float(np.sqrt(sum(np.square(array, dtype=np.float64).sum() for array in arrays)))
+    return float(np.linalg.norm([_norm_of_one(array.ravel()) for array in arrays]))
+
+
+def _norm_of_one(flat: np.ndarray) -> float:
+    # Squares of what a float still holds may overflow; doubles take thirty times as long.
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(flat))
+    return norm if np.isfinite(norm) else float(np.linalg.norm(flat.astype(np.float64)))

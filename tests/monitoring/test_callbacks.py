@@ -86,7 +86,7 @@ def test_the_loss_of_a_hopeless_net_is_told():
 
 
 def test_rates_are_tried_without_touching_what_is_there():
-    made = solver(body=BODY)
+    made = solver("snapshot: 2")
     write("net.prototxt", DUMMY + BODY)
     before = weights(made.net)
     found = rate_range("solver.prototxt", made.net, lowest=1e-3, highest=1e3, steps=13)
@@ -193,6 +193,7 @@ def test_a_loss_of_one_phase_or_with_rules_stays_in_it():
         ("include { phase: TRAIN }", "InfogainLoss", None),
         ("exclude { phase: TEST }", "InfogainLoss", None),
         ('exclude { stage: "deploy" }', "InfogainLoss", "SoftmaxWithLoss"),
+        ("include { min_level: 0 }", "InfogainLoss", "SoftmaxWithLoss"),
         ("include { phase: TRAIN } include { phase: TEST }", "InfogainLoss", "SoftmaxWithLoss"),
     ]:
         body = BODY.replace('bottom: "label" top: "loss"', 'bottom: "label" top: "loss" ' + rule)

@@ -72,6 +72,10 @@ def test_gradients_and_updates_of_a_layer():
     gradients = solvers.gradient_magnitudes(made.net)
     weight, bias = (blob.diff.astype("d") for blob in made.net.params["score"])
     assert abs(gradients["score"] - np.sqrt((weight**2).sum() + (bias**2).sum())) < 1e-6
+    made.net.params["ip1"][0].diff[0] = 1e30
+    np.testing.assert_allclose(solvers.gradient_magnitudes(made.net)["ip1"], 6**0.5 * 1e30)
+    made.net.clear_param_diffs()
+    made.net.backward()
     made.apply_update()
     sizes = {
         name: np.sqrt(sum((blob.data.astype("d") ** 2).sum() for blob in blobs))
