@@ -2,6 +2,7 @@
 
 import io
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,7 +90,11 @@ def test_rates_are_tried_without_touching_what_is_there():
     made = solver("snapshot: 2")
     write("net.prototxt", DUMMY + BODY)
     before = weights(made.net)
-    found = rate_range("solver.prototxt", made.net, lowest=1e-3, highest=1e3, steps=13)
+    usual, tempfile.tempdir = tempfile.tempdir, "."
+    try:
+        found = rate_range("solver.prototxt", made.net, lowest=1e-3, highest=1e3, steps=13)
+    finally:
+        tempfile.tempdir = usual
     np.testing.assert_allclose(found.rates[:7], 10.0 ** np.arange(-3, 0.1, 0.5), rtol=1e-4)
     assert 7 <= len(found.losses) == len(found.rates) < 13, found.losses
     fill(made.net)
