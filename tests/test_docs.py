@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from how_to import LEFT, script, write_training
 
 from caffetools.config import check_config
 
@@ -28,7 +29,10 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 YAML = [(path, text) for path in DOCUMENTS for text in blocks(path, "yaml")]
-PYTHON = [(path, text) for path in DOCUMENTS for text in blocks(path, "python")]
+HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to"]
+PYTHON = [
+    (path, text) for path in DOCUMENTS if path not in HOW_TOS for text in blocks(path, "python")
+]
 
 
 def test_there_are_examples():
@@ -48,6 +52,18 @@ def test_python_runs_on_the_default_results(document, text):
     if not (ROOT / "results" / "digits" / "report.html").exists():
         pytest.skip("the examples are about the results of `make run`")
     subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", HOW_TOS, ids=lambda path: path.stem)
+def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
+    write_training(tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script(ROOT / page)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in LEFT:
+        assert (tmp_path / name).is_file()
 
 
 TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]

@@ -9,13 +9,16 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
 from caffetools.comparison import arm_of
 from caffetools.history import Row, history_of, write_history
-from caffetools.plots import comparison, confusion, curves, kernels, samples
+from caffetools.plots import comparison, confusion, curves, kernels, samples, training
+from caffetools.solvers.figures import Picture
+from caffetools.solvers.rates import RateRange
 
 PNG = b"\x89PNG\r\n\x1a\n"
 Command = Callable[[Sequence[str]], None]
@@ -198,6 +201,63 @@ def test_kernels_file(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(model(random.normal(size=(5, 3, 4, 4))))
     arguments = ["--before", str(tmp_path / "before"), "--after", str(tmp_path / "after")]
     check_file(kernels.main, arguments, tmp_path)
+
+
+# --- trainings under way ----------------------------------------------------------------
+
+
+def test_losses_are_drawn_with_their_mean() -> None:
+    ax = training.plot_loss([2, 4], [3.0, 1.0], Figure().subplots())
+    batch, mean = (line.get_xydata() for line in ax.get_lines())
+    np.testing.assert_array_equal(batch, [[2, 3], [4, 1]])
+    np.testing.assert_array_equal(mean, batch)
+
+
+def test_errors_and_magnitudes_are_drawn_by_name() -> None:
+    iterations = {"train": [2], "test": [0, 2]}
+    ax = training.plot_errors(iterations, {"test": [0.5, 0.25]}, Figure().subplots())
+    np.testing.assert_array_equal(ax.get_lines()[0].get_xydata(), [[0, 0.5], [2, 0.25]])
+    ax = training.plot_magnitudes([1, 2], {"ip": [3, 4], "score": [5, 6]}, Figure().subplots())
+    assert [line.get_label() for line in ax.get_lines()] == ["ip", "score"]
+    np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[1, 5], [2, 6]])
+    assert ax.get_yscale() == "log"
+
+
+def test_the_range_of_rates_is_drawn_with_its_suggestion() -> None:
+    ax = RateRange([0.1, 1.0, 10.0], [3.0, 3.0, 0.0]).plot(Figure().subplots())
+    line, mark = ax.get_lines()
+    np.testing.assert_allclose(line.get_xydata(), [[0.1, 2], [1, 2], [10, 2]])
+    assert mark.get_xdata()[0] == 0.1
+    assert ax.get_xscale() == "log"
+
+
+def test_pictures_are_png_or_svg_by_name_and_the_same_bytes_twice(tmp_path: Path) -> None:
+    starts = {"a.png": PNG, "a.svg": b"<?xml"}
+    for name, start in starts.items():
+        pictures = []
+        for _ in range(2):
+            picture = Picture(str(tmp_path / name))
+            picture.draw(lambda ax: training.plot_loss([1, 2], [3.0, 1.0], ax))
+            pictures.append((tmp_path / name).read_bytes())
+        assert pictures[0].startswith(start)
+        assert pictures[0] == pictures[1]
+    with pytest.raises(ToolError, match=r"a\.gif: expected a file named \.png or \.svg"):
+        Picture("a.gif")
+
+
+def test_a_window_is_opened_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(pyplot, "pause", shown.append)
+    monkeypatch.setattr(pyplot, "ion", lambda: None)
+    pyplot.switch_backend("Agg")
+    Picture().draw(lambda ax: ax.plot([1]))
+    assert not shown
+    window = Picture(show=True)
+    for count in (1, 2):
+        window.draw(lambda ax: ax.plot([1]))
+        assert len(shown) == count
+    assert len(pyplot.get_fignums()) == 1
+    pyplot.close("all")
 
 
 # --- samples ----------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def patch_solver(solver: Any, fields: Mapping[str, Any], net_path: str) -> Any:
         _require_settable(name)
         if name == "type":
             patched.ClearField("solver_type")
-        _set(patched, name, value)
+        set_field(patched, name, value)
     require_fields(patched)
     learning_rate(patched, 0)
     return patched
@@ -64,7 +64,11 @@ def _require_settable(name: str) -> None:
         )
 
 
-def _set(message: Any, name: str, value: Any) -> None:
+def set_field(message: Any, name: str, value: Any) -> None:
+    """Set a scalar field or, where it is repeated, all of it; None removes it.
+
+    Raises :class:`ToolError` for a value that is not of the field's kind.
+    """
     message.ClearField(name)
     if value is None:
         return

@@ -29,6 +29,7 @@ from caffetools.digest import source_digest
 from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
 from caffetools.metrics import count_errors
+from caffetools.nets import loss as loss_of
 from caffetools.schedule import learning_rate
 from caffetools.weights import layer_names, require_same_colours
 
@@ -124,7 +125,7 @@ class Trainer:
         while self.iteration < self.param.max_iter:
             rate = learning_rate(self.param, self.iteration)
             self._step(1)
-            yield self._record(Row(self.iteration, _loss(self.solver.net), rate))
+            yield self._record(Row(self.iteration, loss_of(self.solver.net), rate))
             if self._is_snapshot_due():
                 self.snapshot()
 
@@ -155,7 +156,7 @@ class Trainer:
         batches = self.param.test_iter[0]
         for _ in range(batches):
             net.forward()
-            loss += _loss(net)
+            loss += loss_of(net)
             scores = np.array(net.blobs[self._scores].data)
             labels = np.array(net.blobs[self._labels].data).reshape(-1)
             errors += count_errors(scores.reshape(len(scores), -1), labels)
@@ -173,17 +174,6 @@ class Trainer:
         with whole_file(weights) as partial:
             self.solver.net.save(str(partial))
         write_history(history, self.rows)
-
-
-def _loss(net: Any) -> float:
-    """The weighted sum of the net's losses, as of its last forward."""
-    return float(
-        sum(
-            weight * net.blobs[name].data.sum()
-            for name, weight in net.blob_loss_weights.items()
-            if weight
-        )
-    )
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:

@@ -26,22 +26,28 @@ _SETTINGS = {
     "legend.frameon": False,
     "text.color": "#1d2733",
     "axes.labelcolor": "#1d2733",
+    "svg.hashsalt": "recaffe",
 }
 _DOTS_PER_INCH = 150
+# What matplotlib would write by itself, and is not to.
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
 @contextmanager
 def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of ``width`` by ``height`` inches, written to ``path`` as PNG on leaving.
+    """A figure of ``width`` by ``height`` inches, written to ``path`` on leaving.
 
-    A user's matplotlibrc is set aside and the program's name left out of the file, so that
-    the same figure gives the same bytes.
+    It becomes SVG where the path ends so, else PNG. A user's matplotlibrc is set aside and
+    the program's name and the time left out of the file, so that the same figure gives the
+    same bytes.
     """
+    kind = "svg" if path.suffix.lower() == ".svg" else "png"
     with style.context(["default", _SETTINGS]):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        # The matplotlib of BVLC's interpreter does not know layout="constrained" yet.
+        figure = Figure(figsize=(width, height), constrained_layout=True)
         yield figure
         with whole_file(path) as partial:
-            figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA[kind])
 
 
 def line_style(index: int) -> dict:
