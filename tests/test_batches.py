@@ -54,8 +54,9 @@ def test_epochs_become_iterations_rounded_up() -> None:
     expected = {"max_iter": 20, "stepvalue": [1, 15], "base_lr": 0.1}
     assert in_iterations(told, 30, 3) == expected
     assert in_iterations({"snapshot": {"epochs": 1}}, 31, 3) == {"snapshot": 11}
-    assert in_iterations({"snapshot": {"epochs": 0.01}}, 31, 3) == {"snapshot": 1}
-    assert in_iterations({"snapshot": {"epochs": 0.7}}, 30, 1) == {"snapshot": 21}
+    assert in_iterations({"snapshot": {"epochs": 1e-12}}, 31, 3) == {"snapshot": 1}
+    # In float64 0.28 * 100 is a little more than 28.
+    assert in_iterations({"snapshot": {"epochs": 0.28}}, 100, 1) == {"snapshot": 28}
 
 
 @pytest.mark.parametrize(

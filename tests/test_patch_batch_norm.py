@@ -48,7 +48,11 @@ def test_batch_norm_and_scale_are_frozen_with_their_layer() -> None:
 def test_only_what_comes_right_after_follows() -> None:
     assert to_freeze(net_of(NET), ["b"]) == {"b", "b_norm", "b_scale"}
     assert to_freeze(net_of(NET), ["a_norm"]) == {"a_norm", "a_scale"}
-    # After a Scale without a BatchNorm, and after two inputs, nothing does.
+    bare = NET.replace(
+        'type: "BatchNorm" bottom: "a" top: "a" param { lr_mult: 0 }', 'type: "Power"'
+    )
+    assert to_freeze(net_of(bare), ["a"]) == {"a"}
+    # After a Scale, and after two inputs, nothing does.
     assert batch_norm.followers(net_of(NET), ["a_scale", "b_scale"]) == set()
     assert to_freeze(net_of(NET), up_to="sum") == {
         *("a", "a_norm", "a_scale", "b", "b_norm", "b_scale"),
