@@ -41,8 +41,9 @@ class Data(Prefetching):
 
     def __init__(self, param: Any, phase: int) -> None:
         super().__init__(param, phase)
-        # As early as Caffe does, which tells of it before it tells of the layer.
         parameter = param.data_param
+        self.check_batch_size(parameter.batch_size)
+        # As early as Caffe does, which tells of it before it tells of the layer.
         kind = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
         try:
             self._reader = kind(parameter.source)
@@ -53,7 +54,6 @@ class Data(Prefetching):
 
     def make_source(self) -> Batches:
         parameter = self.param.data_param
-        self.check_batch_size(parameter.batch_size)
         warn_of_skipped(self, parameter, _SKIPPED)
         share, transformer = share_of(self.phase), self.make_transformer()
         own = itertools.islice(self._reader, share.rank, None, share.count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,10 +42,13 @@ class Prefetching(Layer):
     def make_source(self) -> Source:
         """Check the parameters and open what there is to read."""
 
-    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
-        self.depth: int = self.param.data_param.prefetch
+    def __init__(self, param: Any, phase: int) -> None:
+        super().__init__(param, phase)
+        self.depth: int = param.data_param.prefetch
         if self.depth < 1:
             raise self.error("data_param.prefetch must be at least 1")
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self._device = context.device
         self._source = self.make_source()
         self._prefetcher: Prefetcher[Batch] | None = None
