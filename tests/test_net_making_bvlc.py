@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from bvlc import Build
 
 import caffe
 from caffe.glog import GlogFormatter
+from recaffe.net import Net
 from recaffe.proto.schema import NetParameter
 from recaffe.proto.shown import Shown
 
@@ -156,16 +156,16 @@ def test_every_line_is_bvlcs(
     ]
 
 
-def test_only_the_root_solvers_nets_tell(caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_root_solvers_nets_tell(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "recaffe.making")
     param = NetParameter()
-    caffe.Net.from_param(param, caffe.TRAIN)
+    Net(param, caffe.TRAIN)
     assert caplog.records
     caplog.clear()
     caffe.set_solver_count(2)
     caffe.set_solver_rank(1)
     try:
-        caffe.Net.from_param(param, caffe.TRAIN)
+        Net(param, caffe.TRAIN)
     finally:
         caffe.set_solver_rank(0)
         caffe.set_solver_count(1)
