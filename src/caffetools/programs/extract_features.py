@@ -3,8 +3,8 @@
 The net is run in phase TEST on its own data layers; each named blob goes to the data set named
 at the same place, an item a record. In an LMDB or LevelDB a record's key is its number in ten
 digits and its value a ``Datum`` of channels, height, width and float data; in an HDF5 file, which
-is this program's own addition, the data set is named as the blob, ``(items, ...)``, so that an
-HDF5Data layer with a top of that name reads it.
+is this program's own addition, the data set is named as the blob, with ``_`` for ``/``, and is
+``(items, ...)``, so that an HDF5Data layer with a top of that name reads it.
 
 Source: ``tools/extract_features.cpp``.
 """
@@ -159,6 +159,7 @@ def float_datums(features: np.ndarray) -> Iterator[Union[bytes, np.ndarray]]:
 
 @contextmanager
 def _hdf5(name: str, place: Path) -> Iterator[Put]:
+    name = name.replace("/", "_")  # HDF5 would make groups of it, in which Caffe does not look
     with whole_file(place) as partial, h5py.File(partial, "w") as file:
 
         def put_features(features: np.ndarray) -> None:
