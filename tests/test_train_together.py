@@ -47,7 +47,9 @@ from caffe.commands.caffe import main
 sys.argv[0] = "caffe"
 main()
 """
-ENVIRONMENT = {**os.environ, "GLOG_logtostderr": "1", "OMP_NUM_THREADS": "1"}
+# What caffetools sets where it is imported is no level for these.
+LOGGED = {"GLOG_minloglevel": "0", "GLOG_logtostderr": "1"}
+ENVIRONMENT = {**os.environ, **LOGGED, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(autouse=True)
