@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +179,9 @@ def test_the_log_of_bvlcs_training_becomes_the_tables_of_ours(bvlc: Build, tmp_p
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     train = [sys.executable, "-m", "caffe", *run]
-    mine = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=True)
+    # caffetools, imported for other tests, may have silenced the log.
+    loud = {**os.environ, "GLOG_minloglevel": "0"}
+    mine = subprocess.run(train, cwd=tmp_path, capture_output=True, text=True, check=True, env=loud)
     (tmp_path / "a.log").write_text(mine.stderr)
     assert program(tmp_path, "parse_log", "a.log", "out").returncode == 0
     with bvlc.workplace(FILES) as place:
