@@ -84,7 +84,8 @@ def test_tools_run_as_their_pages_say(document, tmp_path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=tmp_path, env={**os.environ, "PATH": path, "GLOG_minloglevel": "0"}, capture_output=True, text=True,
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PATH": path, "GLOG_minloglevel": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
