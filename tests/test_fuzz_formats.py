@@ -6,6 +6,7 @@ fields drawn at random. `make test` draws a few hundred a reader, .ci/run thousa
 
 from __future__ import annotations
 
+import logging
 import struct
 import subprocess
 import sys
@@ -144,6 +145,14 @@ READERS: dict[str, tuple[Callable[[Path], Any], list[bytes]]] = {
     "record": (_record, RECORDS),
 }
 EVERY = [content for _, contents in READERS.values() for content in contents]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet():
+    """pytest keeps every line that is logged, and thousands of nets are made here."""
+    logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @contextmanager
