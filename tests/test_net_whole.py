@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import numpy as np
 import pytest
 import torch
 from recipes import read_model, without_chance
-from small_nets import ACCURACY, DATA, LOSS, TINY, build, filled, inputs, ip, relu
+from small_nets import ACCURACY, DATA, LOSS, TINY, build, filled, inputs, ip, relu, run
 
 from recaffe.context import context
 from recaffe.errors import LayerError
@@ -29,6 +30,10 @@ NETS = {
     "power_param { scale: 10 } loss_weight: 1 }",
     "frozen": DATA + ip("ip", "data", 3, "param { lr_mult: 0 } param { lr_mult: 0 }")
     + relu("r", "ip") + ip("ip2", "ip", 2) + LOSS + ACCURACY,
+    "a blob overwritten behind its back": DATA + ip("ip", "data")
+    + 'layer { name: "f" type: "Flatten" bottom: "ip" top: "f" }' + relu("r", "f")
+    + ip("a", "f", 2) + ip("ip2", "ip", 2) + LOSS
+    + 'layer { name: "e" type: "EuclideanLoss" bottom: "a" bottom: "ip2" top: "e" }',
     "permissive": inputs(data=(4, 2), label=(4,))
     + ip("ip", "data", 4, 'param { name: "w" share_mode: PERMISSIVE }')
     + ip("ip2", "ip", 2, 'param { name: "w" share_mode: PERMISSIVE }') + LOSS,
@@ -80,6 +85,15 @@ def test_nothing_is_kept_of_blobs_that_nobody_holds():
     assert (held != seen).any()
     assert net.blobs["ip"].data.any()
     assert net.blobs["ip2"].diff.any()
+
+
+def test_nothing_is_kept_of_layers_that_were_run_one_by_one_before():
+    net = filled(TINY)
+    run(net)
+    seen = weakref.ref(net.blobs["ip"].data_tensor.untyped_storage())
+    net.forward_backward(keep=False)
+    gc.collect()
+    assert seen() is None
 
 
 def test_memory_is_freed_on_the_way():

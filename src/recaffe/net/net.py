@@ -219,6 +219,7 @@ class Net:
         if not keep and not self._reads_losses() and WholeStep.can_run(self):
             if self._whole_step is None:
                 self._whole_step = WholeStep(self)
+            self._tapes.forget_all()
             try:
                 self._whole_step.run()
             except (MemoryError, RuntimeError) as error:

@@ -59,6 +59,11 @@ class Tapes:
         """Let the tape of a layer go."""
         self._tapes[index] = None
 
+    def forget_all(self) -> None:
+        """Let go of all that is remembered."""
+        self._tapes = [None] * len(self._layers)
+        self._left.clear()
+
     def run(
         self, index: int, bottoms_wanted: Sequence[bool], params_wanted: Sequence[bool]
     ) -> list[Tensor]:

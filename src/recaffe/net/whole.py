@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from recaffe.blob import Blob
+from recaffe.blob import Blob, SyncedMemory
 from recaffe.context import context
 from recaffe.layers import BlobLayer
 
@@ -55,11 +55,16 @@ class WholeStep:
 
     @staticmethod
     def can_run(net: Net) -> bool:
-        """Whether all layers are functions: none works on blobs themselves, but for sources."""
-        return not any(
+        """Whether all layers are functions of tensors.
+
+        None works on blobs themselves, but for sources, and none reads memory that another has
+        overwritten behind its back.
+        """
+        works_on_blobs = any(
             isinstance(layer, BlobLayer) and (layer.param.bottom or layer.blobs)
             for layer in net.layers
         )
+        return not works_on_blobs and not _reads_overwritten(net)
 
     def run(self) -> None:
         """Add to the parameters' diffs, and set the data of outputs and losses.
@@ -134,6 +139,27 @@ class WholeStep:
                 values.pop(blob, None)
             values.update(zip(plan.tops[index], tops, strict=True))
         return [values[blob] for blob in plan.kept]
+
+
+def _reads_overwritten(net: Net) -> bool:
+    """Whether a blob is read after a layer in place has overwritten its memory through another.
+
+    So after ``Flatten``, ``f`` being the memory of ``b``: in place on ``f``, then reading ``b``.
+    """
+    made: dict[Blob, int] = {}
+    overwritten: dict[SyncedMemory, int] = {}
+
+    def is_stale(blob: Blob) -> bool:
+        return made.get(blob, -1) < overwritten.get(blob.memory, -1)
+
+    for index, (bottoms, tops) in enumerate(zip(net.layer_bottoms, net.layer_tops, strict=True)):
+        if any(map(is_stale, bottoms)):
+            return True
+        for top in tops:
+            made[top] = index
+            if top in bottoms:
+                overwritten[top.memory] = index
+    return any(is_stale(net.blobs[name]) for name in net.outputs)
 
 
 class _Plan:
