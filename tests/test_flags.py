@@ -82,6 +82,16 @@ def test_a_file_holds_a_flag_a_line_for_the_programs_it_names(tmp_path: Path) ->
     assert both["quick"] == "false"
 
 
+def test_a_file_that_reads_itself_is_refused(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text(f"-flagfile={two}\n")
+    two.write_text(f"-level=1\n-flagfile={one}\n")
+    with pytest.raises(FlagError, match=r"one: this flag file reads itself; take -flagfile="):
+        read(f"-flagfile={one}")
+    two.write_text("-level=1\n")
+    assert read(f"-flagfile={one},{two}", f"-flagfile={one}")["level"] == "1"
+
+
 def test_flags_come_from_the_environment_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAGS_solver", "s")
     assert read() == {}

@@ -53,6 +53,7 @@ class Flags:
         self.others: list[str] = []
         self._program, self._valued, self._switches = program, (*valued, *SOURCES), switches
         self._unknown: list[str] = []
+        self._being_read: list[str] = []
         self._read(iter(arguments))
         allowed = self.values.get("undefok", "").split(",")
         unknown = [name for name in self._unknown if name not in allowed]
@@ -107,10 +108,17 @@ class Flags:
 
     def _read_file(self, path: str) -> None:
         """A flag a line; lines without ``-`` name the programs that those after them are for."""
+        if path in self._being_read:
+            raise FlagError(f"{path}: this flag file reads itself; take -flagfile={path} out of it")
         try:
             lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except OSError as error:
             raise FlagError(f"{path}: {error.strerror}") from None
+        self._being_read.append(path)
+        self._read_lines(lines)
+        self._being_read.pop()
+
+    def _read_lines(self, lines: Sequence[str]) -> None:
         is_ours, names_before = True, False
         for line in map(str.strip, lines):
             if not line or line.startswith("#"):

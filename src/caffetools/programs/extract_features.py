@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Union
 
@@ -122,7 +122,7 @@ def _check_shape(name: str, shape: Sequence[int], kind: str) -> None:
 # --- data sets --------------------------------------------------------------------------
 
 
-def _writer(name: str, place: Path, kind: str):  # type: ignore[no-untyped-def]
+def _writer(name: str, place: Path, kind: str) -> AbstractContextManager[Put]:
     if kind == "hdf5":
         return _hdf5(name, place)
     return _database(place, kind)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from caffetools import cli
 from caffetools.cli import ToolError
@@ -31,10 +30,10 @@ class Parser(argparse.ArgumentParser):
         self._flags, self._switches = {*_LOG_FLAGS}, {"h", "help", *_LOG_SWITCHES}
         self.switch("debug", "show the traceback of a mistake")
 
-    def flag(self, name: str, text: str, **options: object) -> None:
+    def flag(self, name: str, text: str, **options: Any) -> None:
         """A flag that takes a value."""
         self._flags.add(name)
-        self.add_argument(f"-{name}", f"--{name}", help=text, **options)  # type: ignore[arg-type]
+        self.add_argument(f"-{name}", f"--{name}", help=text, **options)
 
     def switch(self, name: str, text: str) -> None:
         """A flag that is true or false, and false unless it is given."""
@@ -93,8 +92,6 @@ def run(parser: Parser, command: Callable[[argparse.Namespace], None]) -> None:
             raise
         return None
 
-    # Where numbers are printed to a pipe, what is logged of them comes after.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     cli.run(main)
 
 

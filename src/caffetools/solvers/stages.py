@@ -12,7 +12,7 @@ from typing import Any, Union
 
 from caffetools import nets, prototxt
 from caffetools.cli import ToolError
-from caffetools.patch import freeze
+from caffetools.freezing import freeze
 from caffetools.solver import patch_solver
 from caffetools.solvers.monitoring import MonitoringSolver
 

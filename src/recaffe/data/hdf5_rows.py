@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recaffe.data.share import Share
+from recaffe.data.share import ALL, Share
 from recaffe.errors import DataError, FormatError
 from recaffe.proto.hdf5 import read_arrays
 
@@ -51,7 +51,7 @@ class Hdf5Rows:
         files: Sequence[str],
         datasets: Sequence[str],
         random: np.random.Generator | None,
-        share: Share = Share(),  # noqa: B008
+        share: Share = ALL,
     ) -> None:
         self._share, self._passed = share, 0
         self._files, self._datasets, self._random = list(files), list(datasets), random

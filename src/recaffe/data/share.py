@@ -26,6 +26,9 @@ class Share:
         return slice((self.rank - passed) % self.count, None, self.count)
 
 
+ALL = Share()
+
+
 def share_of(phase: int) -> Share:
     """What the context's solver reads: its share in phase TRAIN, in TEST everything.
 
@@ -34,7 +37,7 @@ def share_of(phase: int) -> Share:
     """
     rank, count = context.solver_rank, context.solver_count
     if phase != TRAIN:
-        return Share()
+        return ALL
     if not 0 <= rank < count:
         raise DataError(
             f"no record is read by solver_rank {rank} where solver_count is {count}: expected a "
