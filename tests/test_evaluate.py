@@ -14,12 +14,14 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from caffe.proto import caffe_pb2
-from caffetools import evaluate, prototxt
+from caffetools import evaluate, prototxt, scoring
 from caffetools.cli import ToolError
 
 ENTRIES, CLASSES, PIXELS = 23, 3, 4  # 23 is no multiple of the batch, so the last one is cut
 NAMES = ["ant", "<bee> & co", "cat, small"]
-FILES = ("evaluation.json", "per_class.csv", "confusion.csv", "predictions.csv")
+FILES = (
+    "evaluation.json", "per_class.csv", "confusion.csv", "calibration.csv", "predictions.csv",
+)  # fmt: skip
 NET = """
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
   data_param { source: "nowhere" batch_size: 4 backend: LEVELDB } }
@@ -129,6 +131,23 @@ def check(results: Results, example: Example) -> None:
         [float(row["probability"]) for row in predictions], probabilities.max(axis=1), rtol=1e-5
     )
 
+    assert [row["key"] for row in predictions] == [f"{index:08d}" for index in range(ENTRIES)]
+
+    for name in ("accuracy", "mean_loss", "macro_f1"):
+        low, high = summary["intervals"][name]
+        assert low < summary[name] < high
+    assert summary["top_5_accuracy"] is None  # of three classes
+    assert "top_5_accuracy" not in summary["intervals"]
+    assert summary["ten_crop"] is None
+
+    bins = table(results["calibration.csv"])
+    assert sum(int(row["entries"]) for row in bins) == ENTRIES
+    assert sum(int(row["hits"]) for row in bins) == ENTRIES - errors
+    gaps = [float(row["hits"]) - float(row["confidence sum"]) for row in bins]
+    assert summary["calibration"]["expected_error"] == pytest.approx(
+        np.abs(gaps).sum() / ENTRIES, rel=1e-6
+    )
+
     header, *rows = csv.reader(results["confusion.csv"].decode().splitlines())
     assert header[1:] == [row[0] for row in rows] == NAMES
     expected = sklearn_metrics.confusion_matrix(example.labels, predicted)
@@ -235,12 +254,12 @@ def test_weights_of_other_layers_are_refused(
 
 def test_lmdb_without_a_manifest_needs_entries(example: Example) -> None:
     with pytest.raises(ToolError, match=r"expected a JSON manifest .* say --entries"):
-        evaluate.entries_of(example.folder / "lmdb" / "absent")
+        scoring.entries_of(example.folder / "lmdb" / "absent")
 
 
 def test_the_net_reads_the_lmdb_from_its_start(example: Example) -> None:
     net = prototxt.read_net(example.folder / "train_val.prototxt")
-    scored = evaluate.net_on(net, Path("lmdb/test"))
+    scored = scoring.net_on(net, Path("lmdb/test"))
     train, test = scored.message.layer[:2]
     assert train.data_param.source == "nowhere"
     assert test.data_param.source == "lmdb/test"

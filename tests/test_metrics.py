@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+import caffe
 from caffetools import metrics
 from caffetools.cli import ToolError
 from caffetools.history import Row, history_of
@@ -25,6 +28,28 @@ def test_errors_are_counted() -> None:
 
 def test_of_equal_scores_the_lowest_class_counts() -> None:
     assert metrics.count_errors(np.zeros((4, 3)), np.array([0, 1, 2, 0])) == 2
+
+
+def test_among_the_best_k_a_tie_counts_against_an_entry() -> None:
+    scores = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 2.0], [5.0, 5.0, 5.0]])
+    labels = np.array([2, 1, 0])
+    accuracies = [metrics.top_k_accuracy(scores, labels, k) for k in (1, 2, 3)]
+    assert accuracies == pytest.approx([0, 1 / 3, 1])
+
+
+def test_the_best_k_are_caffes(tmp_path: Path) -> None:
+    """Against the runtime's Accuracy layer, which is held against BVLC's by its own tests."""
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "scores" top: "label"'
+        " input_param { shape { dim: 40 dim: 9 } shape { dim: 40 } } }\n"
+        'layer { name: "top" type: "Accuracy" bottom: "scores" bottom: "label" top: "top"'
+        " accuracy_param { top_k: 5 } }\n"
+    )
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    random = np.random.default_rng(0)
+    scores, labels = random.integers(0, 6, (40, 9)), random.integers(0, 9, 40)  # many ties
+    net.blobs["scores"].data[...], net.blobs["label"].data[...] = scores, labels
+    assert metrics.top_k_accuracy(scores, labels, 5) == pytest.approx(float(net.forward()["top"]))
 
 
 def test_figures_agree_with_scikit_learn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from caffetools.cli import ToolError
 from caffetools.comparison import arm_of
 from caffetools.history import Row, history_of, write_history
 from caffetools.plots import comparison, confusion, curves, kernels, samples, training
+from caffetools.predictions import Prediction, read_predictions
 from caffetools.solvers.figures import Picture
 from caffetools.solvers.rates import RateRange
 
@@ -262,7 +264,7 @@ def test_a_window_is_opened_only_where_asked_for(monkeypatch: pytest.MonkeyPatch
 
 # --- samples ----------------------------------------------------------------------------
 
-PREDICTIONS = [samples.Prediction(i, i % 2, int(i in (3, 4, 9)) ^ i % 2, 0.9) for i in range(40)]
+PREDICTIONS = [Prediction(i, i % 2, int(i in (3, 4, 9)) ^ i % 2, 0.9) for i in range(40)]
 
 
 def test_half_are_wrong_if_there_are_so_many() -> None:
@@ -274,7 +276,7 @@ def test_half_are_wrong_if_there_are_so_many() -> None:
     assert wrong(4) == [3, 4]
     assert wrong(12) == [3, 4, 9]
     assert wrong(40) == [3, 4, 9]
-    only_wrong = [samples.Prediction(i, 0, 1, 0.5) for i in range(6)]
+    only_wrong = [Prediction(i, 0, 1, 0.5) for i in range(6)]
     assert [one.index for one in samples.choose(only_wrong, 4)] == [0, 1, 3, 4]
 
 
@@ -322,19 +324,43 @@ def test_images_are_those_predicted_for(digits: Path) -> None:
 
 def test_predictions_for_another_lmdb_are_refused(digits: Path) -> None:
     with pytest.raises(ToolError, match="entry 3 has label 1, the predictions say 0"):
-        samples.SamplesDisplay.from_lmdb(digits, [samples.Prediction(3, 0, 0, 0.9)], None)
+        samples.SamplesDisplay.from_lmdb(digits, [Prediction(3, 0, 0, 0.9)], None)
     with pytest.raises(ToolError, match="it has 40 entries, the predictions name entry 40"):
-        samples.SamplesDisplay.from_lmdb(digits, [samples.Prediction(40, 0, 0, 0.9)], None)
+        samples.SamplesDisplay.from_lmdb(digits, [Prediction(40, 0, 0, 0.9)], None)
 
 
 def test_samples_file(digits: Path, tmp_path: Path) -> None:
-    lines = [f"{p.index},{p.label},{p.predicted},{p.probability}\n" for p in PREDICTIONS]
-    (tmp_path / "p.csv").write_text("index,label,predicted,probability\n" + "".join(lines))
+    write_predictions(tmp_path / "p.csv", PREDICTIONS)
     arguments = ["--lmdb", str(digits), "--predictions", str(tmp_path / "p.csv"), "--count", "8"]
     check_file(samples.main, arguments, tmp_path)
 
 
+def write_predictions(path: Path, predictions: list[Prediction]) -> None:
+    lines = [
+        f"{p.index},{p.label},{p.predicted},{p.probability},{p.index:08d}_some/image{p.index}.png\n"
+        for p in predictions
+    ]
+    path.write_text("index,label,predicted,probability,key\n" + "".join(lines))
+
+
+def test_the_worst_are_the_surest_mistakes(digits: Path, tmp_path: Path) -> None:
+    sure = {3: 0.5, 4: 0.9, 9: 0.9, 7: 1.0}
+    given = [replace(one, probability=sure.get(one.index, 0.7)) for one in PREDICTIONS]
+    write_predictions(tmp_path / "p.csv", given)
+    found = samples.worst(read_predictions(tmp_path / "p.csv"), 5)
+    assert [one.index for one in found] == [4, 9, 3]
+    assert [one.index for one in samples.worst(found, 1)] == [4]
+    display = samples.SamplesDisplay.from_lmdb(digits, found, None, named=True)
+    assert display.captions[0] == "0 → 1\n90%\n…image4.png"
+
+    arguments = ["--worst", "--lmdb", str(digits), "--predictions", str(tmp_path / "p.csv")]
+    check_file(samples.main, arguments, tmp_path)
+    write_predictions(tmp_path / "p.csv", [one for one in given if one.is_right])
+    samples.main([*arguments, "--output", str(tmp_path / "none.png")])
+    assert (tmp_path / "none.png").stat().st_size > 0
+
+
 def test_another_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("index,label\n0,1\n")
-    with pytest.raises(ToolError, match="expected index,label,predicted,probability"):
-        samples.read_predictions(tmp_path / "p.csv")
+    with pytest.raises(ToolError, match="expected the columns index,label,predicted"):
+        read_predictions(tmp_path / "p.csv")

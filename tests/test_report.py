@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffetools import metrics, report
+from caffetools import metrics, report, significance
 from caffetools.cli import ToolError
-from caffetools.evaluate import Outcome, write_results
+from caffetools.evaluate import write_results
 from caffetools.history import Row, write_history
 from caffetools.plots import comparison, confusion
+from caffetools.scoring import Outcome
 
 CLASSES = ["ant", "<b>&"]
 FAST, SLOW = [0.1, 0.7, 0.85, 0.9], [0.1, 0.3, 0.5, 0.9]
@@ -67,6 +68,7 @@ class Results:
         self.folder = folder
         self.runs: list[str] = []
         self.figures: list[str] = []
+        self.more: list[str] = []
         counts = {split: dict.fromkeys(CLASSES, 6) for split in ("train", "val", "test")}
         summary = {
             "asked": {"train": "6", "val": "6", "test": "6"},
@@ -93,7 +95,8 @@ class Results:
             write_history(folder / "history.csv", rows)
             labels = np.arange(12) % 2
             scores = np.eye(2)[labels ^ (np.arange(12) < seed)]
-            write_results(folder, Outcome(scores, metrics.log_softmax(scores), labels), CLASSES)
+            outcome = Outcome(scores, metrics.log_softmax(scores), labels)
+            write_results(folder, outcome, CLASSES, [f"{i:08d}" for i in range(12)], resamples=50)
             (folder / "patch.json").write_text(json.dumps(PATCH))
             self.runs.append(f"{experiment}:{seed}:{folder}")
         picture = self.folder / experiment / "confusion.png"
@@ -108,9 +111,14 @@ class Results:
             *("--title", "Ants & <others>", "--comparison", str(picture)),
             *("--dataset-summary", str(self.folder / "summary.json")),
             *("--manifest", str(self.folder / "manifest.csv")),
-            *("--run", *self.runs, "--figure", *self.figures),
+            *("--run", *self.runs, "--figure", *self.figures, *self.more),
             *("--output", str(self.folder / "report.html")),
         ]
+
+    def compare(self) -> None:
+        table = str(self.folder / "significance.csv")
+        significance.main(["--run", *self.runs, "--output", table])
+        self.more += ["--significance", table]
 
     def html(self) -> str:
         report.main(self.arguments())
@@ -169,6 +177,38 @@ def test_page_tells_accuracy_with_its_interval(compared: str) -> None:
     assert f"3.0 ± {half:.1f} of 12" in text
 
 
+def test_page_tells_what_other_images_would_change(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    evaluation = json.loads((results.folder / "alone/seed1/evaluation.json").read_text())
+    low, high = evaluation["intervals"]["accuracy"]
+    assert low < evaluation["accuracy"] < high
+    text = Page(results.html()).text
+    assert f"alone {low:.3f} to {high:.3f}" in text
+    assert "ten crops" not in text
+    assert "top-5" not in text  # there are two classes
+
+
+def test_page_tells_top_5_and_ten_crops_where_there_are_any(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    path = results.folder / "alone" / "seed1" / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    evaluation["top_5_accuracy"], evaluation["intervals"]["top_5_accuracy"] = 0.987, [0.9, 0.99]
+    evaluation["ten_crop"] = {"accuracy": 0.923}
+    path.write_text(json.dumps(evaluation))
+    text = Page(results.html()).text
+    assert "accuracy top-5 accuracy, ten crops errors" in text
+    assert "0.917 0.987 0.923 1.0 of 12" in text
+    assert "0.900 to 0.990" in text
+
+
+def test_page_tells_which_experiments_differ(results: Results) -> None:
+    results.add("finetune", FAST)
+    results.add("scratch", SLOW, seeds=1)
+    results.compare()
+    text = Page(results.html()).text
+    assert "finetune less scratch -0.167 1.000 McNemar" in text
+
+
 def test_page_tells_what_was_patched(compared: str) -> None:
     text = Page(compared).text
     expected = (
@@ -220,7 +260,7 @@ def test_one_experiment_of_one_seed_makes_a_page_without_intervals(results: Resu
 @pytest.mark.parametrize(
     ("figure", "complaint"),
     [
-        ("alone:1:kernel:x.png", "KIND one of curves, confusion, samples, kernels"),
+        ("alone:1:kernel:x.png", "KIND one of curves, confusion, samples, mistakes"),
         ("alone:1", "expected EXPERIMENT:SEED:KIND:PNG"),
         ("other:1:curves:{png}", "experiment 'other', of which no --run was given"),
     ],

@@ -19,8 +19,8 @@ from miniature import CLASSES, IMAGE, Miniature, fresh
 from test_witness_opencv import assert_same_probabilities
 
 from caffetools import prototxt
-from caffetools.evaluate import net_on
 from caffetools.history import read_rows
+from caffetools.scoring import net_on
 from caffetools.weights import read_weights
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def test_all_results_are_there(finished):
         assert {path.name for path in run.iterdir() if path.is_file()} == {
             *("train_val.prototxt", "solver.prototxt", "deploy.prototxt", "patch.json"),
             *("final.caffemodel", "history.csv", "evaluation.json"),
-            *("per_class.csv", "confusion.csv", "predictions.csv"),
+            *("per_class.csv", "confusion.csv", "calibration.csv", "predictions.csv"),
         }
         for figure in FIGURES:
             assert cv2.imread(str(finished.path(f"plots/{name}.{figure}.png"))) is not None

@@ -43,6 +43,15 @@ def records(database: Path, backend: str = "lmdb") -> Iterator[tuple[bytes, byte
     return _READERS[backend](database)
 
 
+def lmdb_keys(database: Path) -> Iterator[bytes]:
+    """The keys of an LMDB in order, without reading its values.
+
+    Raises :class:`ToolError` if it is none.
+    """
+    with _reading_lmdb(database) as transaction:
+        yield from transaction.cursor().iternext(keys=True, values=False)
+
+
 def _batches(records: Records) -> Iterator[list[tuple[bytes, bytes]]]:
     batch: list[tuple[bytes, bytes]] = []
     size = 0
@@ -95,12 +104,18 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
 
 
 def _from_lmdb(database: Path) -> Iterator[tuple[bytes, bytes]]:
+    with _reading_lmdb(database) as transaction:
+        yield from transaction.cursor()
+
+
+@contextmanager
+def _reading_lmdb(database: Path) -> Iterator[Any]:
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
     try:
         environment = lmdb.open(str(database), readonly=True, lock=False)
         with environment, environment.begin() as transaction:
-            yield from transaction.cursor()
+            yield transaction
     except lmdb.Error as error:
         raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
 

@@ -29,6 +29,21 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return 1.0 - count_errors(scores, labels) / len(labels)
 
 
+def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """The share of entries for which fewer than ``k`` other classes score as high as the label's.
+
+    That is Caffe's Accuracy layer with ``top_k``: a tie counts against an entry, whereas
+    :func:`accuracy` gives it to the lowest class.
+    """
+    return float(np.mean(in_top_k(scores, labels, k)))
+
+
+def in_top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """(N,) whether each entry is right by :func:`top_k_accuracy`."""
+    own = scores[np.arange(len(labels)), labels.astype(np.int64)]
+    return np.count_nonzero(scores >= own[:, np.newaxis], axis=1) <= k
+
+
 def log_softmax(scores: np.ndarray) -> np.ndarray:
     """``s - log(sum_c exp(s_c))`` along the classes, (N, C), in double precision."""
     shifted = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
@@ -37,8 +52,12 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 
 def mean_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Multinomial logistic loss ``-1/N sum_n log p[n, label_n]``, in nats."""
-    rows = np.arange(len(labels))
-    return float(-np.mean(log_probabilities[rows, labels.astype(np.int64)]))
+    return float(np.mean(losses(log_probabilities, labels)))
+
+
+def losses(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) the loss ``-log p[n, label_n]`` of each entry, in nats."""
+    return -log_probabilities[np.arange(len(labels)), labels.astype(np.int64)]
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -86,9 +105,22 @@ def class_figures(confusion: np.ndarray) -> ClassFigures:
     return ClassFigures(
         precision=_ratio(hits, predicted),
         recall=_ratio(hits, support),
-        f1=_ratio(2 * hits, support + predicted),
+        f1=_f1(hits, support, predicted),
         support=support,
     )
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """:attr:`ClassFigures.macro_f1` of N entries, without the (C, C) confusion matrix."""
+    of_hits, of_labels, of_predicted = (
+        np.bincount(values, minlength=classes)
+        for values in (labels[labels == predicted], labels, predicted)
+    )
+    return float(np.mean(_f1(of_hits, of_labels, of_predicted)))
+
+
+def _f1(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return _ratio(2.0 * hits, support + predicted)
 
 
 def _ratio(dividend: np.ndarray, divisor: np.ndarray) -> np.ndarray:

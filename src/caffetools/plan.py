@@ -213,6 +213,11 @@ class Plan:
             *(["--compile"] if training["compile"] else []),
         ]
 
+    @property
+    def evaluation_options(self) -> list[str]:
+        """What the evaluating command is told of how to judge."""
+        return _options(self._config["evaluation"])
+
     def weights(self, dataset: str, experiment: str) -> Optional[str]:
         """The weights that a run starts from, None for the fillers'."""
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:

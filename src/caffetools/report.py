@@ -10,6 +10,7 @@ import argparse
 import base64
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from caffetools.history import History, read_history
 from caffetools.patch_diff import Hunk, hunks, kept_statistics
 from caffetools.plots.comparison import parse_run
 from caffetools.plots.style import COLOURS
+from caffetools.significance import Difference, read_differences
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_DROPPED = 100
@@ -43,6 +45,17 @@ CAPTIONS = {
         "A sample of the test split, evenly spaced, half of it mistakes where there are so many. "
         "✗ marks a mistake, true → predicted; below stands the probability that the net gave to "
         "its prediction."
+    ),
+    "mistakes": (
+        "The mistakes on the test split that the net was surest of, the surest first: true → "
+        "predicted, the probability that it gave to that, and the end of the image's name. Often "
+        "they are wrong labels, or images of which several classes are true."
+    ),
+    "calibration": (
+        "Whether the net is right as often as its probabilities say. Test images are sorted by "
+        "the probability of the predicted class: bars show how many of each bin are right, lines "
+        "the mean probability. A bar below its line: the net is too sure. The lower panel counts "
+        "the images."
     ),
     "kernels": (
         "Kernels of the first convolution after training and, where it started from given "
@@ -82,6 +95,10 @@ class Experiment:
     errors: Estimate
     macro_f1: Estimate
     loss: Estimate
+    top_5: Optional[Estimate]
+    ten_crop: Optional[Estimate]
+    calibration_error: Estimate
+    intervals: Mapping[str, Any]
     per_class: Sequence[Mapping[str, Any]]
     figures: Sequence[Figure]
     changes: int
@@ -181,6 +198,16 @@ def experiment_of(
         errors=over_seeds("errors"),
         macro_f1=over_seeds("macro_f1"),
         loss=over_seeds("mean_loss"),
+        top_5=None if evaluations[0]["top_5_accuracy"] is None else over_seeds("top_5_accuracy"),
+        ten_crop=(
+            estimate([evaluation["ten_crop"]["accuracy"] for evaluation in evaluations])
+            if evaluations[0]["ten_crop"]
+            else None
+        ),
+        calibration_error=estimate(
+            [evaluation["calibration"]["expected_error"] for evaluation in evaluations]
+        ),
+        intervals=evaluations[0]["intervals"],
         per_class=class_means(name, evaluations),
         figures=figures,
         changes=len(runs[0].patch),
@@ -196,10 +223,23 @@ def reach_text(reach: Reach) -> str:
     return f"{reach.reached} of {reach.seeds} seeds" if reach.reached else "not reached"
 
 
+def interval_text(ends: Optional[Sequence[float]]) -> str:
+    """``0.781 to 0.853``, or a dash where there is no such figure."""
+    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def p_text(p: float) -> str:
+    """``0.013``, ``< 0.001``, or a dash where there is none."""
+    if math.isnan(p):
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def context(
     runs: Mapping[str, Sequence[Run]],
     figures: Mapping[str, Sequence[Figure]],
     accuracies: Sequence[float],
+    differences: Sequence[Difference],
 ) -> dict[str, Any]:
     """All that the template needs of the experiments."""
     unknown = sorted(set(figures) - set(runs))
@@ -207,14 +247,18 @@ def context(
         raise ToolError(f"--figure names experiment {unknown[0]!r}, of which no --run was given")
     histories = {name: [run.history for run in group] for name, group in runs.items()}
     arms = [arm_of(name, group) for name, group in histories.items()]
+    experiments = [
+        experiment_of(name, COLOURS[i % len(COLOURS)], group, figures.get(name, []))
+        for i, (name, group) in enumerate(runs.items())
+    ]
     return {
-        "experiments": [
-            experiment_of(name, COLOURS[i % len(COLOURS)], group, figures.get(name, []))
-            for i, (name, group) in enumerate(runs.items())
-        ],
+        "experiments": experiments,
+        "has_top_5": any(each.top_5 for each in experiments),
+        "has_ten_crop": any(each.ten_crop for each in experiments),
         "findings": [describe(comparison) for comparison in compare_all(arms)],
         "accuracies": accuracies,
         "reach": reach_table(histories, accuracies),
+        "differences": differences,
         "last_iteration": max(int(arm.iterations[-1]) for arm in arms),
     }
 
@@ -231,6 +275,8 @@ def render(values: Mapping[str, Any]) -> str:
     )
     environment.filters["number"] = number
     environment.filters["reach"] = reach_text
+    environment.filters["interval"] = interval_text
+    environment.filters["p_value"] = p_text
     return environment.get_template("report.html").render(values)
 
 
@@ -251,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EXPERIMENT:SEED:DIR",
         help="a run's folder with history.csv, evaluation.json and patch.json; one for each run",
     )
+    add("--significance", type=Path, help="CSV from caffetools.significance")
     add("--comparison", type=Path, required=True, help="PNG from caffetools.plots.comparison")
     add(
         "--figure",
@@ -284,7 +331,12 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         "dropped": dropped[:_MOST_DROPPED],
         "dropped_more": max(0, len(dropped) - _MOST_DROPPED),
         "comparison": embedded(options.comparison),
-        **context(read_runs(options.run), figures, options.accuracies),
+        **context(
+            read_runs(options.run),
+            figures,
+            options.accuracies,
+            read_differences(options.significance) if options.significance else [],
+        ),
     }
     write_text(options.output, render(values))
     return None

@@ -1,7 +1,8 @@
 # Figures and the report.
 PLOTS = "results/{dataset}/plots"
 FIRST_SEED = PLAN.seeds[0]
-FIGURES = ("curves", "kernels", "confusion", "samples")
+FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
+OVER_SEEDS = ("confusion", "calibration")
 
 
 rule curves:
@@ -107,6 +108,81 @@ rule samples:
         " --output {output:q} 2> {log:q}"
 
 
+rule mistakes:
+    """The surest mistakes on the test split, of the first seed."""
+    input:
+        **rules.samples.input,
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.mistakes.png",
+            caption="../report/mistakes.rst",
+            category="Evaluation",
+            labels={"experiment": "{experiment}", "figure": "worst mistakes"},
+        ),
+    log:
+        "results/{dataset}/logs/mistakes.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/mistakes.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.samples"),
+        lmdb=database_folder,
+    shell:
+        "python -m caffetools.plots.samples --worst --lmdb {params.lmdb:q}"
+        " --predictions {input.predictions:q} --classes {input.classes:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule calibration:
+    """Whether probabilities on the test split are true, summed over the seeds."""
+    input:
+        lambda wildcards: runs(f"{RUN}/calibration.csv", wildcards.experiment),
+    output:
+        report(
+            f"{PLOTS}/{{experiment}}.calibration.png",
+            caption="../report/calibration.rst",
+            category="Evaluation",
+            labels={"experiment": "{experiment}", "figure": "calibration"},
+        ),
+    log:
+        "results/{dataset}/logs/calibration.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/calibration.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.plots.calibration"),
+    shell:
+        "python -m caffetools.plots.calibration --calibration {input:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+rule significance:
+    """Which experiments differ in test accuracy."""
+    input:
+        runs(f"{RUN}/evaluation.json"),
+        runs(f"{RUN}/predictions.csv"),
+    output:
+        report(
+            f"results/{PLAN.target}/significance.csv",
+            caption="../report/significance.rst",
+            category="Comparison",
+            labels={"experiment": "all", "figure": "differences in test accuracy"},
+        ),
+    log:
+        f"results/{PLAN.target}/logs/significance.log",
+    benchmark:
+        f"results/{PLAN.target}/benchmarks/significance.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.significance"),
+        runs=PLAN.labelled_runs(),
+    shell:
+        "python -m caffetools.significance --run {params.runs:q} --output {output:q} 2> {log:q}"
+
+
 rule comparison:
     """Accuracy by iteration of all experiments, with intervals over the seeds."""
     input:
@@ -146,6 +222,7 @@ rule report_page:
         manifest=f"results/{PLAN.target}/dataset/manifest.csv",
         summary=f"results/{PLAN.target}/dataset/summary.json",
         comparison=rules.comparison.output,
+        significance=rules.significance.output,
     output:
         report(
             f"results/{PLAN.target}/report.html",
@@ -165,7 +242,7 @@ rule report_page:
         accuracies=config["report"]["accuracies"],
         runs=PLAN.labelled_runs(),
         figures=[
-            f"{experiment}:{'all' if figure == 'confusion' else FIRST_SEED}:{figure}:"
+            f"{experiment}:{'all' if figure in OVER_SEEDS else FIRST_SEED}:{figure}:"
             f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
             for experiment in PLAN.experiments
             for figure in FIGURES
@@ -173,5 +250,6 @@ rule report_page:
     shell:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
+        " --significance {input.significance:q}"
         " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"

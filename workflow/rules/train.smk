@@ -121,6 +121,7 @@ rule evaluate:
         evaluation=f"{RUN}/evaluation.json",
         per_class=f"{RUN}/per_class.csv",
         confusion=f"{RUN}/confusion.csv",
+        calibration=f"{RUN}/calibration.csv",
         predictions=f"{RUN}/predictions.csv",
     log:
         "results/{dataset}/logs/evaluate.{experiment}.{seed}.log",
@@ -132,7 +133,8 @@ rule evaluate:
     params:
         code=source_digest("caffetools.evaluate"),
         lmdb=database_folder,
+        options=PLAN.evaluation_options,
     shell:
         "python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
-        " --lmdb {params.lmdb:q} --classes {input.classes:q}"
+        " --lmdb {params.lmdb:q} --classes {input.classes:q} {params.options:q}"
         " --output-dir $(dirname {output.evaluation:q}) 2> {log:q}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,38 +16,10 @@ from matplotlib.axes import Axes
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError, run
 from caffetools.plots.style import RIGHT, WRONG, figure_file
+from caffetools.predictions import Prediction, read_predictions
 
 _COLUMNS = 6
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One row of ``predictions.csv``: ``index`` counts the LMDB's entries in key order."""
-
-    index: int
-    label: int
-    predicted: int
-    probability: float
-
-
-def read_predictions(path: Path) -> list[Prediction]:
-    """The rows of a ``predictions.csv``."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [
-                Prediction(
-                    int(row["index"]),
-                    int(row["label"]),
-                    int(row["predicted"]),
-                    float(row["probability"]),
-                )
-                for row in csv.DictReader(stream)
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ToolError(
-            f"{path}: expected index,label,predicted,probability in columns and all numbers "
-            f"({error!r}); evaluate again to write it afresh"
-        ) from error
+_LONGEST_NAME = 14  # letters that there is room for
 
 
 def spread(items: Sequence[Prediction], count: int) -> list[Prediction]:
@@ -59,10 +30,16 @@ def spread(items: Sequence[Prediction], count: int) -> list[Prediction]:
 
 def choose(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
     """``count`` predictions, half of them wrong if there are so many, wrong ones first."""
-    wrong = [one for one in predictions if one.label != one.predicted]
-    right = [one for one in predictions if one.label == one.predicted]
+    wrong = [one for one in predictions if not one.is_right]
+    right = [one for one in predictions if one.is_right]
     shown = spread(wrong, max(count // 2, count - len(right)))
     return shown + spread(right, count - len(shown))
+
+
+def worst(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
+    """The ``count`` mistakes that the net was surest of, the surest first."""
+    wrong = [one for one in predictions if not one.is_right]
+    return sorted(wrong, key=lambda one: (-one.probability, one.index))[:count]
 
 
 def datum_image(datum: Any) -> np.ndarray:
@@ -108,11 +85,16 @@ class SamplesDisplay:
 
     @classmethod
     def from_lmdb(
-        cls, path: Path, predictions: Sequence[Prediction], classes: Optional[Sequence[str]]
+        cls,
+        path: Path,
+        predictions: Sequence[Prediction],
+        classes: Optional[Sequence[str]],
+        named: bool = False,
     ) -> SamplesDisplay:
         """Fetch the images of ``predictions`` from the LMDB they were made from.
 
-        Raises :class:`ToolError` where an image's label is not the one predicted for.
+        With ``named`` the captions end with the images' file names. Raises :class:`ToolError`
+        where an image's label is not the one predicted for.
         """
         datums = read_datums(path, [one.index for one in predictions])
         for datum, one in zip(datums, predictions):
@@ -123,8 +105,8 @@ class SamplesDisplay:
                 )
         return cls(
             [datum_image(datum) for datum in datums],
-            [_caption(one, classes) for one in predictions],
-            [one.label == one.predicted for one in predictions],
+            [_caption(one, classes, named) for one in predictions],
+            [one.is_right for one in predictions],
         )
 
     def plot(self, axes: Sequence[Axes]) -> Sequence[Axes]:
@@ -139,12 +121,18 @@ class SamplesDisplay:
         return axes
 
 
-def _caption(one: Prediction, classes: Optional[Sequence[str]]) -> str:
+def _caption(one: Prediction, classes: Optional[Sequence[str]], named: bool) -> str:
     true, predicted = (
         str(label) if classes is None else classes[label] for label in (one.label, one.predicted)
     )
     meaning = true if true == predicted else f"{true} → {predicted}"
-    return f"{meaning}\n{one.probability:.0%}"
+    file = f"\n…{_file_name(one)}" if named else ""
+    return f"{meaning}\n{one.probability:.0%}{file}"
+
+
+def _file_name(one: Prediction) -> str:
+    """The end of the key, which convert_imageset makes of a number and the image's path."""
+    return one.key[-_LONGEST_NAME:].rpartition("/")[2]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -153,16 +141,22 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--lmdb", type=Path, required=True, help="the LMDB that was evaluated")
     parser.add_argument("--predictions", type=Path, required=True, help="its predictions.csv")
     parser.add_argument("--classes", type=Path, help="classes.txt (default: show labels)")
+    parser.add_argument(
+        "--worst", action="store_true", help="the surest mistakes, not some of all images"
+    )
     parser.add_argument("--count", type=int, default=24, help="how many images (default: 24)")
     parser.add_argument("--output", type=Path, required=True, help="PNG to write")
     options = parser.parse_args(arguments)
     classes = options.classes.read_text("utf-8").splitlines() if options.classes else None
-    chosen = choose(read_predictions(options.predictions), options.count)
-    display = SamplesDisplay.from_lmdb(options.lmdb, chosen, classes)
-    rows = -(-len(chosen) // _COLUMNS)
-    with figure_file(options.output, 7.2, 1.75 * rows) as figure:
+    predictions = read_predictions(options.predictions)
+    chosen = (worst if options.worst else choose)(predictions, options.count)
+    display = SamplesDisplay.from_lmdb(options.lmdb, chosen, classes, named=options.worst)
+    rows = max(1, -(-len(chosen) // _COLUMNS))
+    with figure_file(options.output, 7.2, (1.95 if options.worst else 1.75) * rows) as figure:
         axes = figure.subplots(rows, _COLUMNS, squeeze=False)
         display.plot(list(axes.flat))
+        if not chosen:
+            figure.suptitle("no mistakes on the test split", y=0.5)
 
 
 if __name__ == "__main__":
