@@ -25,7 +25,7 @@ from caffetools.weights import read_weights
 
 pytestmark = pytest.mark.slow
 
-FIGURES = ("curves", "kernels", "confusion", "samples")
+FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
 RUNS = [(name, seed) for name in ("tuned", "scratch") for seed in (0, 1)]
 # What follows from the weights of the runs of both experiments.
 AFTER_TRAINING = {
@@ -35,6 +35,7 @@ AFTER_TRAINING = {
         for figure in FIGURES
     },
     "comparison": {"bars/plots/comparison.png"},
+    "significance": {"bars/significance.csv"},
     "report_page": {"bars/report.html"},
 }
 TRAINING = {f"bars/experiments/{name}/seed{seed}/final.caffemodel" for name, seed in RUNS}
@@ -240,7 +241,10 @@ def test_another_layers_code_trains_again(copied):
 
 def test_the_evaluations_code_trains_nothing(copied):
     copied.change_code("caffetools/evaluate.py")
-    assert set(copied.planned()) == {"evaluate", "confusion", "samples", "report_page"}
+    assert set(copied.planned()) == {
+        *("evaluate", "confusion", "calibration", "samples", "mistakes", "significance"),
+        "report_page",
+    }
 
 
 def test_an_image_more_is_a_new_data_set(copied):
