@@ -52,6 +52,20 @@ def lmdb_keys(database: Path) -> Iterator[bytes]:
         yield from transaction.cursor().iternext(keys=True, values=False)
 
 
+def lmdb_spread(database: Path, count: int) -> list[tuple[bytes, bytes]]:
+    """``count`` records of an LMDB, evenly spaced in the order of keys; all if there are fewer.
+
+    Raises :class:`ToolError` if it is none or empty.
+    """
+    with _reading_lmdb(database) as transaction:
+        keys = list(transaction.cursor().iternext(keys=True, values=False))
+        if not keys:
+            raise ToolError(f"{database}: expected at least one record, found an empty LMDB")
+        count = min(count, len(keys))
+        chosen = [keys[place * len(keys) // count] for place in range(count)]
+        return [(key, bytes(transaction.get(key))) for key in chosen]
+
+
 def _batches(records: Records) -> Iterator[list[tuple[bytes, bytes]]]:
     batch: list[tuple[bytes, bytes]] = []
     size = 0
