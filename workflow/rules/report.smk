@@ -1,6 +1,5 @@
 # Figures and the report.
 PLOTS = "results/{dataset}/plots"
-FIRST_SEED = PLAN.seeds[0]
 FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
 OVER_SEEDS = ("confusion", "calibration")
 
@@ -223,6 +222,11 @@ rule report_page:
         summary=f"results/{PLAN.target}/dataset/summary.json",
         comparison=rules.comparison.output,
         significance=rules.significance.output,
+        parity=expand(
+            "results/{dataset}/experiments/{experiment}/bundle/parity.json",
+            dataset=PLAN.target,
+            experiment=PLAN.experiments,
+        ),
     output:
         report(
             f"results/{PLAN.target}/report.html",
@@ -247,9 +251,10 @@ rule report_page:
             for experiment in PLAN.experiments
             for figure in FIGURES
         ],
+        parity=PLAN.labelled_parity,
     shell:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
-        " --significance {input.significance:q}"
+        " --significance {input.significance:q} --parity {params.parity:q}"
         " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"
