@@ -1,12 +1,16 @@
-"""The how-to pages' examples as scripts, and a folder for them to start in."""
+"""The how-to pages' examples as scripts, and folders for them to start in."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+import bundles
 from google.protobuf import text_format
 from recipes import REPOSITORY, learnable_images, read_model, without_chance, write_lmdb
+
+from caffetools.bundle import make
 
 FOLDER = REPOSITORY / "docs" / "how-to"
 # What the pictures' and snapshots' examples leave behind, among others.
@@ -16,10 +20,32 @@ LEFT = (
 )
 
 
+# Pages whose examples need packages that BVLC's interpreter does not have.
+OURS_ALONE = ("deploy",)
+
+
+def prepare(page: Path, folder: Path) -> tuple[str, ...]:
+    """Make ``folder`` what the page's examples start in; the files that they must leave there."""
+    if page.stem == "deploy":
+        write_bundle(folder)
+        return ("classes.csv", "classes.html", "net.onnx")
+    write_training(folder)
+    return LEFT
+
+
 def script(page: Path) -> str:
     """All of the page's Python, from top to bottom."""
+    return _blocks(page, "python")
+
+
+def commands(page: Path) -> str:
+    """All of the page's shell commands, from top to bottom."""
+    return _blocks(page, "sh")
+
+
+def _blocks(page: Path, language: str) -> str:
     text = page.read_text(encoding="utf-8")
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
 def write_training(folder: Path) -> None:
@@ -36,3 +62,10 @@ def write_training(folder: Path) -> None:
     (folder / "snapshots").mkdir()
     (folder / "train_val.prototxt").write_text(text_format.MessageToString(net))
     (folder / "solver.prototxt").write_text(text_format.MessageToString(solver))
+
+
+def write_bundle(folder: Path) -> None:
+    """A bundle of a net that subtracts a value from each channel and crops, and its photos."""
+    with contextlib.chdir(folder):
+        transform = "mean_value: 90 mean_value: 100 mean_value: 110 scale: 0.02 crop_size: 15"
+        make.main(bundles.write(folder, transform).arguments())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from how_to import LEFT, script, write_training
+from how_to import commands, prepare, script
 
 from caffetools.config import check_config
 
@@ -57,13 +57,26 @@ def test_python_runs_on_the_default_results(document, text):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda path: path.stem)
 def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
-    write_training(tmp_path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script(ROOT / page)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for name in LEFT:
+    """First the shell's commands, then the Python."""
+    left = prepare(ROOT / page, tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+    said = ""
+    for command in (
+        ["bash", "-c", "set -euo pipefail\n" + commands(ROOT / page)],
+        [sys.executable, "-c", script(ROOT / page)],
+    ):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        said = done.stdout
+    for name in left:
         assert (tmp_path / name).is_file()
+    if page.stem == "deploy":
+        answers = dict(line.split(" ", 1) for line in said.splitlines()[:3])
+        assert answers.keys() == {"Caffe", "OpenCV", "ONNX"}
+        assert len(set(answers.values())) == 1, answers
 
 
 TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]
