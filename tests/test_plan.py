@@ -179,6 +179,22 @@ def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan.computing_options == ["--gpu", "0", "--precision", "bf16", "--compile"]
 
 
+def test_what_the_preflight_is_told():
+    plan = plan_of()
+    assert plan.preflight_options("bars", "tuned") == ["--new-head", "ip2_bars"]
+    assert plan.preflight_options("letters", "source") == ["--new-head", "ip2_letters"]
+    two = plan_of(model=model(head=["ip1", "ip2"]), preflight={"accept": ["shuffling", "mean"]})
+    assert two.preflight_options("bars", "tuned") == [
+        *("--new-head", "ip1_bars", "ip2_bars", "--accept", "shuffling", "mean"),
+    ]
+
+
+def test_how_to_judge_is_told():
+    assert plan_of().evaluation_options == ["--crops", "1", "--resamples", "2000"]
+    ten = plan_of(evaluation={"crops": 10, "resamples": 99})
+    assert ten.evaluation_options == ["--crops", "10", "--resamples", "99"]
+
+
 def test_weights_come_from_pretraining_by_the_first_seed():
     plan = plan_of(seeds=[3, 4])
     assert run_folder("bars", "tuned", 4) == "results/bars/experiments/tuned/seed4"

@@ -226,3 +226,27 @@ def test_a_gpu_that_is_not_there_is_told_so(copied):
     said = failure(copied)
     assert "GPU 0 was asked for, but torch" in said
     assert len(copied.log("train.scratch.0").splitlines()) == 1
+
+
+# --- before a training ----------------------------------------------------------------
+
+
+def test_an_error_that_the_preflight_finds_stops_the_run_before_training(copied):
+    """As where the published solver says a policy that there is not."""
+    kept = weights_of(copied)
+    copied.config["experiments"]["scratch"]["solver"]["lr_policy"] = "stpe"
+    said = failure(copied)
+    assert "lr_policy is 'stpe', expected one of" in said
+    assert "did you mean 'step'" in said
+    assert "rule train" not in said
+    assert weights_of(copied) == kept
+    copied.config["preflight"] = {"accept": ["lr-policy"]}
+    assert "rule train" in failure(copied)  # which ends in the runtime's own refusal
+
+
+def test_the_preflight_of_all_experiments_trains_nothing(bare):
+    bare.config["experiments"] = {"scratch": bare.config["experiments"]["scratch"]}
+    done = bare.snakemake("preflight_all")
+    assert done.returncode == 0
+    assert bare.path("experiments/scratch/preflight.json").exists()
+    assert not bare.path("experiments/scratch/seed0/final.caffemodel").exists()

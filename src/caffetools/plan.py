@@ -213,6 +213,13 @@ class Plan:
             *(["--compile"] if training["compile"] else []),
         ]
 
+    def preflight_options(self, dataset: str, experiment: str) -> list[str]:
+        """What the preflight is told of one experiment."""
+        new = self._new_head(dataset, experiment)
+        heads = [new] if isinstance(new, str) else new
+        accepted = self._config["preflight"]["accept"]
+        return ["--new-head", *heads, *(["--accept", *accepted] if accepted else [])]
+
     @property
     def evaluation_options(self) -> list[str]:
         """What the evaluating command is told of how to judge."""

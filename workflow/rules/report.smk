@@ -1,6 +1,5 @@
 # Figures and the report.
 PLOTS = "results/{dataset}/plots"
-FIRST_SEED = PLAN.seeds[0]
 FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
 OVER_SEEDS = ("confusion", "calibration")
 
@@ -213,6 +212,7 @@ rule report_page:
         runs(f"{RUN}/history.csv"),
         runs(f"{RUN}/evaluation.json"),
         runs(f"{RUN}/patch.json"),
+        expand(PREFLIGHT, dataset=PLAN.target, experiment=PLAN.experiments),
         expand(
             "results/{dataset}/plots/{experiment}.{figure}.png",
             dataset=PLAN.target,
@@ -241,6 +241,10 @@ rule report_page:
         title=config["report"]["title"],
         accuracies=config["report"]["accuracies"],
         runs=PLAN.labelled_runs(),
+        preflight=[
+            f"{experiment}:{PREFLIGHT.format(dataset=PLAN.target, experiment=experiment)}"
+            for experiment in PLAN.experiments
+        ],
         figures=[
             f"{experiment}:{'all' if figure in OVER_SEEDS else FIRST_SEED}:{figure}:"
             f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
@@ -251,5 +255,5 @@ rule report_page:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
         " --significance {input.significance:q}"
-        " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
+        " --preflight {params.preflight:q} --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"

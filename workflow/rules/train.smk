@@ -66,6 +66,45 @@ rule patch:
         " --output $(dirname {output.net:q}) 2> {log:q}"
 
 
+rule preflight:
+    """Report what would go wrong with a training; an error stops the run before it starts."""
+    input:
+        net=expand(rules.patch.output.net, seed=FIRST_SEED, allow_missing=True),
+        solver=expand(rules.patch.output.solver, seed=FIRST_SEED, allow_missing=True),
+        lmdbs=lmdb_inputs("train", "val"),
+        mean=(
+            "results/{dataset}/mean.binaryproto"
+            if config["model"]["subtract_mean"]
+            else []
+        ),
+        classes="results/{dataset}/dataset/classes.txt",
+        weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        or [],
+    output:
+        PREFLIGHT,
+    log:
+        "results/{dataset}/logs/preflight.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/preflight.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.preflight.__main__"),
+        options=lambda wildcards, input: [
+            *(["--weights", input.weights] if input.weights else []),
+            *PLAN.preflight_options(wildcards.dataset, wildcards.experiment),
+        ],
+    shell:
+        "python -m caffetools.preflight --solver {input.solver:q} --classes {input.classes:q}"
+        " {params.options:q} --output {output:q} 2> {log:q}"
+
+
+rule preflight_all:
+    """What would go wrong, of every experiment, without any training on the target."""
+    input:
+        expand(PREFLIGHT, dataset=PLAN.target, experiment=PLAN.experiments),
+
+
 rule train:
     """Train one run, from its last snapshot if it was stopped."""
     input:
@@ -79,6 +118,8 @@ rule train:
         ),
         weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
         or [],
+        # Whether the report of a finding is worded anew is no reason to train again.
+        preflight=ancient(PREFLIGHT),
     output:
         weights=f"{RUN}/final.caffemodel",
         history=f"{RUN}/history.csv",
