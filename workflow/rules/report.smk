@@ -13,7 +13,7 @@ rule curves:
             f"{PLOTS}/{{experiment}}.curves.png",
             caption="../report/curves.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "curves"},
+            labels={"figure": "curves", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/curves.{experiment}.log",
@@ -38,7 +38,7 @@ rule kernels:
             f"{PLOTS}/{{experiment}}.kernels.png",
             caption="../report/kernels.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "kernels"},
+            labels={"figure": "kernels", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/kernels.{experiment}.log",
@@ -65,7 +65,7 @@ rule confusion:
             f"{PLOTS}/{{experiment}}.confusion.png",
             caption="../report/confusion.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "confusion matrix"},
+            labels={"figure": "confusion matrix", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/confusion.{experiment}.log",
@@ -90,7 +90,7 @@ rule samples:
             f"{PLOTS}/{{experiment}}.samples.png",
             caption="../report/samples.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "samples"},
+            labels={"figure": "samples", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/samples.{experiment}.log",
@@ -116,7 +116,7 @@ rule mistakes:
             f"{PLOTS}/{{experiment}}.mistakes.png",
             caption="../report/mistakes.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "worst mistakes"},
+            labels={"figure": "worst mistakes", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/mistakes.{experiment}.log",
@@ -142,7 +142,7 @@ rule calibration:
             f"{PLOTS}/{{experiment}}.calibration.png",
             caption="../report/calibration.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "calibration"},
+            labels={"figure": "calibration", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/calibration.{experiment}.log",
@@ -167,7 +167,7 @@ rule significance:
             f"results/{PLAN.target}/significance.csv",
             caption="../report/significance.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "differences in test accuracy"},
+            labels={"figure": "differences in test accuracy", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/significance.log",
@@ -191,7 +191,7 @@ rule comparison:
             f"results/{PLAN.target}/plots/comparison.png",
             caption="../report/comparison.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "accuracy by iteration"},
+            labels={"figure": "accuracy by iteration", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/comparison.log",
@@ -227,8 +227,8 @@ rule report_page:
         report(
             f"results/{PLAN.target}/report.html",
             caption="../report/report.rst",
-            category="Report",
-            labels={"experiment": "all", "figure": "page"},
+            category="Overview",
+            labels={"figure": "page", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/report.log",

@@ -127,7 +127,8 @@ class Preflight:
 
     def _look_at_first_loss(self, new_heads: Sequence[str]) -> None:
         classes = labels.outputs(phase_view(self._net, TRAIN))
-        loss = first_loss.first_loss(self._net, self._options.weights)
+        seed = max(0, self._solver.random_seed)
+        loss = first_loss.first_loss(self._net, self._options.weights, seed)
         if loss is None or classes is None or classes < 2:
             return
         heads = set(new_heads or prototxt.heads(self._net))

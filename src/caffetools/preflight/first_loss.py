@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+import caffe
 from caffetools import prototxt, scoring
 from caffetools.preflight.finding import ERROR, NOTE, WARNING, Finding
 from caffetools.prototxt import TRAIN, phase_view
@@ -17,8 +18,11 @@ MOST_IMAGES = 16
 _CLIPPED = -math.log(np.finfo(np.float32).tiny)  # 87.3365, Caffe's loss of a probability of 0
 
 
-def first_loss(net: Any, weights: Optional[Path]) -> Optional[float]:
-    """The main loss of one small batch in phase TRAIN; None where there is no such loss."""
+def first_loss(net: Any, weights: Optional[Path], seed: int) -> Optional[float]:
+    """The main loss of one small batch in phase TRAIN; None where there is no such loss.
+
+    ``seed`` draws what the weights leave to the fillers, the crops and the dropout.
+    """
     small = prototxt.copy_net(net)
     for layer in phase_view(small, TRAIN):
         if layer.type == "Data":
@@ -27,6 +31,7 @@ def first_loss(net: Any, weights: Optional[Path]) -> Optional[float]:
     place = prototxt.main_loss(layers)
     if place is None:
         return None
+    caffe.set_random_seed(seed)
     loaded = scoring.load(small, None, TRAIN)
     if weights:
         loaded.copy_from(str(weights))

@@ -102,7 +102,7 @@ def _not_renamed(
     for name in new_heads or heads:
         if name in shapes and name in weights:
             yield Finding(
-                ERROR if new_heads else WARNING, "head", f"layer {name!r}",
+                WARNING, "head", f"layer {name!r}",
                 f"{place} has a layer of that name, so this head would not start fresh"
                 + ("" if new_heads else ", but with the classes of the weights"),
                 "give the head a name that the weights do not have" + (
