@@ -321,6 +321,10 @@ def scores_without_measure(case: Case) -> None:
     case.blobs("conv")[0].data[0] = float("nan")
 
 
+def fresh_where_all_is_loaded(case: Case) -> None:
+    case.arguments = ["--no-new-head"]
+
+
 def a_head_that_is_sure(case: Case) -> None:
     case.layer("ip_new").inner_product_param.weight_filler.type = "gaussian"
     case.layer("ip_new").inner_product_param.weight_filler.std = 50
@@ -344,11 +348,13 @@ MISTAKES: list[tuple[Callable[[Case], None], str, str, str]] = [
     (gray_weights, "channels", "error", "kernels of 1 channel, and the images have 3"),
     (head_not_renamed, "head", "error", r"blobs \(7, 144\), \(7,\), the net \(4, 144\), \(4,\)"),
     (head_of_the_same_classes, "head", "warning", "would not start fresh, but with the classes"),
-    (the_same_and_meant_to_be_new, "head", "warning", "this head would not start fresh"),
+    (the_same_and_meant_to_be_new, "head", "warning", "this head would not start fresh, but"),
     (head_renamed_twice, "head", "warning", "renamed twice"),
     (head_renamed_in_one_phase, "phases", "error", "TEST has it and phase TRAIN does not"),
     (misspelt_layer, "loading", "error", "start fresh, silently: .* it has 'conv', which the net"),
     (weights_of_another_net, "loading", "error", "none of its layers is in the net"),
+    (fresh_where_all_is_loaded, "loading", "error",
+     "silently: w.caffemodel has no layer of that name"),
     (other_kernels, "loading", "error", r"has blobs \(4, 3, 3, 3\), \(4,\), the net \(5, 3, 3, 3"),
     (frozen_head, "frozen", "error", "starts fresh and has lr_mult 0"),
     (everything_frozen, "frozen", "error", "every layer has lr_mult 0"),
@@ -417,7 +423,12 @@ def test_a_broken_prototxt_is_told_with_its_line(case: Case) -> None:
 def _options(arguments: list[str]) -> Any:
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     return Namespace(
-        solver=Path(given["--solver"]), weights=None, classes=None, new_head=[], accept=[]
+        solver=Path(given["--solver"]),
+        weights=None,
+        classes=None,
+        new_head=None,
+        no_new_head=False,
+        accept=[],
     )
 
 

@@ -30,7 +30,9 @@ rule curves:
 rule kernels:
     """First-layer kernels before and after, of the first seed."""
     input:
-        before=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        before=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, FIRST_SEED
+        )
         or [],
         after=f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}/final.caffemodel",
     output:

@@ -78,7 +78,9 @@ rule preflight:
             else []
         ),
         classes="results/{dataset}/dataset/classes.txt",
-        weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        weights=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, FIRST_SEED
+        )
         or [],
     output:
         PREFLIGHT,
@@ -116,7 +118,9 @@ rule train:
             if config["model"]["subtract_mean"]
             else []
         ),
-        weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        weights=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, int(wildcards.seed)
+        )
         or [],
         # Not ancient(): where both must run, Snakemake would then forget that this one must. A
         # preflight alone costs no training, which finds its last snapshot and is done.

@@ -109,7 +109,7 @@ class Preflight:
         shapes = {
             name: [tuple(blob.data.shape) for blob in blobs] for name, blobs in train.params.items()
         }
-        heads = self._options.new_head
+        heads = self._new_heads()
         if self._weights is not None:
             place = str(self._options.weights)
             self._add(loading.loading(self._net, shapes, self._weights, place, heads))
@@ -125,14 +125,19 @@ class Preflight:
         if not self._has_errors:
             self._look_at_first_loss(heads)
 
+    def _new_heads(self) -> list[str]:
+        """The layers that are meant to start fresh."""
+        if self._options.no_new_head:
+            return []
+        return list(self._options.new_head or prototxt.heads(self._net))
+
     def _look_at_first_loss(self, new_heads: Sequence[str]) -> None:
         classes = labels.outputs(phase_view(self._net, TRAIN))
         seed = max(0, self._solver.random_seed)
         loss = first_loss.first_loss(self._net, self._options.weights, seed)
         if loss is None or classes is None or classes < 2:
             return
-        heads = set(new_heads or prototxt.heads(self._net))
-        fresh = self._weights is None or bool(heads - set(self._weights))
+        fresh = self._weights is None or bool(set(new_heads) - set(self._weights))
         self._add(first_loss.loss_findings(loss, classes, fresh))
 
 
@@ -154,9 +159,10 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     add("--weights", type=Path, help=".caffemodel that training starts from")
     add("--classes", type=Path, help="classes.txt of the data set")
     add(
-        "--new-head", nargs="+", default=[], metavar="LAYER",
+        "--new-head", nargs="+", metavar="LAYER",
         help="the layers that are meant to start fresh (default: those that can be heads)",
     )  # fmt: skip
+    add("--no-new-head", action="store_true", help="every layer is meant to be loaded")
     add("--accept", nargs="+", default=[], metavar="CHECK", help="checks that may fail")
     add("--output", type=Path, help="JSON to write the findings to")
     options = parser.parse_args(arguments)

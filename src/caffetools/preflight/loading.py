@@ -28,14 +28,14 @@ def loading(
         shapes: of the blobs of each layer of the net in phase TRAIN.
         weights: the blobs of each layer in the file.
         place: the file.
-        new_heads: the layers that are meant to start fresh; empty where nobody says.
+        new_heads: the layers that are meant to start fresh.
     """
     fresh = [name for name in shapes if name not in weights]
     ignored = [name for name in weights if name not in shapes]
     heads = prototxt.heads(net)
     yield from _mismatched(shapes, weights, place, heads)
-    yield from _fresh(fresh, ignored, place, new_heads or heads)
-    yield from _not_renamed(shapes, weights, place, new_heads, heads)
+    yield from _fresh(fresh, ignored, place, new_heads)
+    yield from _not_renamed(shapes, weights, place, new_heads)
     yield from _frozen_fresh(net, fresh)
     if ignored:
         yield Finding(NOTE, "loading", place, f"layers that the net does not have: {some(ignored)}")
@@ -93,20 +93,16 @@ def _fresh(
 
 
 def _not_renamed(
-    shapes: Shapes,
-    weights: Blobs,
-    place: str,
-    new_heads: Collection[str],
-    heads: Sequence[str],
+    shapes: Shapes, weights: Blobs, place: str, new_heads: Collection[str]
 ) -> Iterator[Finding]:
-    for name in new_heads or heads:
+    for name in new_heads:
         if name in shapes and name in weights:
             yield Finding(
                 WARNING, "head", f"layer {name!r}",
-                f"{place} has a layer of that name, so this head would not start fresh"
-                + ("" if new_heads else ", but with the classes of the weights"),
-                "give the head a name that the weights do not have" + (
-                    "" if new_heads else "; to train these classes on, leave it"),
+                f"{place} has a layer of that name, so this head would not start fresh, but with "
+                "the classes of the weights",
+                "give the head a name that the weights do not have; to train these classes on, "
+                "leave it",
             )  # fmt: skip
         parts = name.split("_")
         if len(parts) > 2 and parts[-1] == parts[-2]:
