@@ -280,6 +280,11 @@ def step_without_size(case: Case) -> None:
     case.solver.ClearField("stepsize")
 
 
+def steps_that_fall(case: Case) -> None:
+    case.solver.lr_policy = "multistep"
+    case.solver.stepvalue.extend([60, 20])
+
+
 def no_learning_rate(case: Case) -> None:
     case.solver.base_lr = 0
 
@@ -367,8 +372,9 @@ MISTAKES: list[tuple[Callable[[Case], None], str, str, str]] = [
     (solver_as_net, "net", "error", "is no net but a solver"),
     (unknown_type, "layer-type", "error", "no layer type 'Droput'; did you mean 'Dropout'"),
     (no_loss, "phases", "error", "no layer of phase TRAIN is a loss"),
-    (unknown_policy, "lr-policy", "error", "'stpe', expected one of .* did you mean 'step'"),
-    (step_without_size, "lr-policy", "error", "'step' needs stepsize, found none"),
+    (unknown_policy, "lr-policy", "error", "stpe.*did you mean 'step'"),
+    (step_without_size, "lr-policy", "error", "'step' needs stepsize"),
+    (steps_that_fall, "lr-policy", "warning", r"stepvalue \[60, 20\] does not ascend"),
     (no_learning_rate, "lr-policy", "error", "base_lr is 0"),
     (rate_never_falls, "lr-policy", "warning", "first falls at iteration 500"),
     (too_much_momentum, "solver", "error", "momentum is 1"),

@@ -156,6 +156,6 @@ def test_snakemakes_report_has_a_caption_for_every_result(browser: Any, folder: 
         for _, information in tab.rows(category):
             information.click()
             tab.page.get_by_text("Description", exact=True).wait_for()
-            told = tab.page.locator("nav").last.inner_text()
+            told = tab.page.locator("#app").inner_text()
             caption = told.partition("DESCRIPTION")[2].partition("SIZE")[0].strip()
             assert len(caption) > 40, told

@@ -233,12 +233,12 @@ def test_a_gpu_that_is_not_there_is_told_so(copied):
 
 def test_an_error_that_the_preflight_finds_stops_the_run_before_training(copied):
     kept = weights_of(copied)
-    copied.config["experiments"]["scratch"]["solver"]["lr_policy"] = "multistep"
+    copied.config["experiments"]["scratch"]["solver"]["momentum"] = 1.0
     said = failure(copied)
-    assert "lr_policy 'multistep' needs stepvalue, found none" in said
+    assert "momentum is 1, expected from 0 to below 1" in said
     assert "rule train" not in said
     assert weights_of(copied) == kept
-    copied.config["preflight"] = {"accept": ["lr-policy"]}
+    copied.config["preflight"] = {"accept": ["solver"]}
     assert "rule train" in copied.run()
 
 

@@ -12,17 +12,7 @@ from caffetools import prototxt
 from caffetools.cli import ToolError
 from caffetools.preflight.finding import ERROR, NOTE, WARNING, Finding
 from caffetools.prototxt import TEST, TRAIN, did_you_mean, phase_view
-
-# What each learning rate policy divides by or counts with, and is nothing without.
-_NEEDED = {
-    "fixed": (),
-    "step": ("gamma", "stepsize"),
-    "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power",),
-    "sigmoid": ("gamma", "stepsize"),
-}
+from caffetools.schedule import learning_rate, require_fields
 
 
 def read_net(solver_file: Path, solver: Any) -> tuple[Path, Any]:
@@ -116,42 +106,32 @@ def fields(solver: Any, place: str) -> Iterator[Finding]:
 
 
 def _rates(solver: Any, place: str) -> Iterator[Finding]:
-    policy = solver.lr_policy
-    if policy not in _NEEDED:
-        yield Finding(
-            ERROR, "lr-policy", place,
-            f"lr_policy is {policy!r}, expected one of {', '.join(_NEEDED)}"
-            f"{did_you_mean(policy, _NEEDED).rstrip('.')}",
-            "set lr_policy",
-        )  # fmt: skip
+    try:
+        require_fields(solver)
+        learning_rate(solver, 0)
+    except ToolError as error:
+        yield Finding(ERROR, "lr-policy", place, str(error), "set it in the solver")
         return
     if not solver.base_lr > 0:
         yield Finding(
             ERROR, "lr-policy", place, f"base_lr is {solver.base_lr:g}: nothing is learned",
             "set base_lr above 0",
         )  # fmt: skip
-    for name in _NEEDED[policy]:
-        value = getattr(solver, name)
-        if not (len(value) if name == "stepvalue" else value > 0):
-            yield Finding(
-                ERROR, "lr-policy", place,
-                f"lr_policy {policy!r} needs {name}, found {value if value else 'none'}",
-                f"set {name}",
-            )  # fmt: skip
-    steps = list(solver.stepvalue) if policy == "multistep" else []
+    steps = list(solver.stepvalue) if solver.lr_policy == "multistep" else []
     if steps != sorted(steps):
         yield Finding(
-            ERROR, "lr-policy", place, f"stepvalue {steps} does not ascend: Caffe takes them in "
-            "the order given and stays at the first that is not reached",
+            WARNING, "lr-policy", place,
+            f"stepvalue {steps} does not ascend: Caffe takes them in the order given, each after "
+            "the one before it",
             "sort them",
         )  # fmt: skip
-    first = steps[0] if steps else solver.stepsize if policy == "step" else 0
+    first = steps[0] if steps else solver.stepsize if solver.lr_policy == "step" else 0
     if first >= solver.max_iter > 0:
         yield Finding(
             WARNING, "lr-policy", place,
             f"the learning rate first falls at iteration {first}, and training ends at max_iter "
             f"{solver.max_iter}",
-            "shorten the steps, or say lr_policy: \"fixed\"",
+            'shorten the steps, or say lr_policy: "fixed"',
         )  # fmt: skip
 
 
