@@ -22,6 +22,8 @@ LEFT = (
 
 # Pages whose examples need packages that BVLC's interpreter does not have.
 OURS_ALONE = ("deploy",)
+# Pages whose shell commands start where their Python does, and not beside the default results.
+OWN_COMMANDS = ("deploy",)
 
 
 def prepare(page: Path, folder: Path) -> tuple[str, ...]:
@@ -35,17 +37,8 @@ def prepare(page: Path, folder: Path) -> tuple[str, ...]:
 
 def script(page: Path) -> str:
     """All of the page's Python, from top to bottom."""
-    return _blocks(page, "python")
-
-
-def commands(page: Path) -> str:
-    """All of the page's shell commands, from top to bottom."""
-    return _blocks(page, "sh")
-
-
-def _blocks(page: Path, language: str) -> str:
     text = page.read_text(encoding="utf-8")
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
 def write_training(folder: Path) -> None:

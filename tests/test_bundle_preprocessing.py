@@ -46,7 +46,7 @@ def test_inputs_are_those_of_the_data_layer_bit_by_bit(
         (tmp_path / "mean.binaryproto").read_bytes()
     )
     read = preprocessing.read(tmp_path / "bundle")
-    paths = [key[9:].decode() for key in databases.lmdb_keys(tmp_path / "test")]
+    paths = [key[9:].decode() for key in databases.keys(tmp_path / "test")]
     reading = scoring.load(caffe_pb2.NetParameter(layer=[layer]))
     for start in (0, 5):
         reading.forward()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from how_to import commands, prepare, script
+from how_to import OWN_COMMANDS, prepare, script
 
 from caffetools.config import check_config
 
@@ -29,7 +29,7 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 YAML = [(path, text) for path in DOCUMENTS for text in blocks(path, "yaml")]
-HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to"]
+HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to" and blocks(path, "python")]
 PYTHON = [
     (path, text) for path in DOCUMENTS if path not in HOW_TOS for text in blocks(path, "python")
 ]
@@ -57,29 +57,28 @@ def test_python_runs_on_the_default_results(document, text):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda path: path.stem)
 def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
-    """First the shell's commands, then the Python."""
     left = prepare(ROOT / page, tmp_path)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
-    said = ""
-    for command in (
-        ["bash", "-c", "set -euo pipefail\n" + commands(ROOT / page)],
-        [sys.executable, "-c", script(ROOT / page)],
-    ):
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        said = done.stdout
+    if page.stem in OWN_COMMANDS:
+        run_commands(page, tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script(ROOT / page)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     for name in left:
         assert (tmp_path / name).is_file()
     if page.stem == "deploy":
-        answers = dict(line.split(" ", 1) for line in said.splitlines()[:3])
+        answers = dict(line.split(" ", 1) for line in done.stdout.splitlines()[:3])
         assert answers.keys() == {"Caffe", "OpenCV", "ONNX"}
         assert len(set(answers.values())) == 1, answers
 
 
-TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]
+TOOLS = [
+    path
+    for path in DOCUMENTS
+    if path.parent.name in ("tools", "how-to")
+    and blocks(path, "sh")
+    and path.stem not in OWN_COMMANDS
+]
 
 
 @pytest.mark.slow
@@ -93,11 +92,15 @@ def test_tools_run_as_their_pages_say(document, tmp_path):
         if shutil.which("dot") is None:
             pytest.skip("Graphviz is not installed")
     (tmp_path / "results").symlink_to(ROOT / "results")
+    run_commands(document, tmp_path)
+
+
+def run_commands(document, folder):
     script = "set -euo pipefail\n" + "\n".join(blocks(document, "sh"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=tmp_path, capture_output=True, text=True,
+        cwd=folder, capture_output=True, text=True,
         env={**os.environ, "PATH": path, "GLOG_minloglevel": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

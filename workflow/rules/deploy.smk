@@ -23,7 +23,7 @@ rule bundle:
         classes="results/{dataset}/dataset/classes.txt",
         manifest="results/{dataset}/dataset/manifest.csv",
         pretrained=lambda wildcards: PLAN.weights(
-            wildcards.dataset, wildcards.experiment
+            wildcards.dataset, wildcards.experiment, FIRST_SEED
         )
         or [],
     output:
