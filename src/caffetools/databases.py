@@ -48,8 +48,14 @@ def lmdb_keys(database: Path) -> Iterator[bytes]:
 
     Raises :class:`ToolError` if it is none.
     """
-    with _reading_lmdb(database) as transaction:
+    with reading_lmdb(database) as transaction:
         yield from transaction.cursor().iternext(keys=True, values=False)
+
+
+def lmdb_entries(database: Path) -> int:
+    """How many records an LMDB has. Raises :class:`ToolError` if it is none."""
+    with reading_lmdb(database) as transaction:
+        return int(transaction.stat()["entries"])
 
 
 def _batches(records: Records) -> Iterator[list[tuple[bytes, bytes]]]:
@@ -104,12 +110,13 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
 
 
 def _from_lmdb(database: Path) -> Iterator[tuple[bytes, bytes]]:
-    with _reading_lmdb(database) as transaction:
+    with reading_lmdb(database) as transaction:
         yield from transaction.cursor()
 
 
 @contextmanager
-def _reading_lmdb(database: Path) -> Iterator[Any]:
+def reading_lmdb(database: Path) -> Iterator[Any]:
+    """A transaction that reads an LMDB. Raises :class:`ToolError` if it is none."""
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
     try:
