@@ -1,4 +1,4 @@
-"""A layer's kernels before and after training, all on one scale."""
+"""A layer's kernels before and after training, on one scale, and what training changed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.plots.style import figure_file
+from caffetools.plots.style import add_output, figure_file
+from caffetools.visualization.tiles import tiled
 from caffetools.weights import read_weights
 
 
@@ -45,50 +46,63 @@ def as_grid(kernels: np.ndarray, limit: float) -> np.ndarray:
     any other number gives a gray tile for each channel of each kernel.
     """
     _count, channels, height, width = kernels.shape
-    colour = channels == 3
-    tiles = kernels[:, ::-1].transpose(0, 2, 3, 1) if colour else kernels.reshape(-1, height, width)
-    scaled = np.clip(0.5 + tiles / (2 * limit), 0, 1)
-    columns = int(np.ceil(np.sqrt(len(scaled))))
-    rows = -(-len(scaled) // columns)
-    grid = np.ones((rows * columns, height + 1, width + 1, *scaled.shape[3:]))
-    grid[: len(scaled), :height, :width] = scaled
-    grid = grid.reshape(rows, columns, *grid.shape[1:]).swapaxes(1, 2)
-    return grid.reshape(rows * (height + 1), columns * (width + 1), *scaled.shape[3:])[:-1, :-1]
+    is_colour = channels == 3
+    tiles = (
+        kernels[:, ::-1].transpose(0, 2, 3, 1) if is_colour else kernels.reshape(-1, height, width)
+    )
+    return tiled(np.clip(0.5 + tiles / (2 * limit), 0, 1))
+
+
+class Panel(NamedTuple):
+    """Kernels (K, C, h, w), and the weight that is white, as its negative is black."""
+
+    title: str
+    kernels: np.ndarray
+    limit: float
 
 
 @dataclass(frozen=True)
 class KernelsDisplay:
-    """Titles and kernels of the panels, and the limit that all of them are scaled by."""
+    """The panels of a layer. Before and after share their limit; the difference has its own."""
 
     layer: str
-    panels: list[tuple[str, np.ndarray]]
-    limit: float
+    panels: list[Panel]
 
     @classmethod
     def from_weights(
         cls, layer: str, before: Optional[np.ndarray], after: np.ndarray
     ) -> KernelsDisplay:
-        """Panels for before (where there is one) and after, with ``|after - before| / |before|``.
+        """Panels for after and, where there is a before, for that and ``after - before``.
 
-        Raises :class:`ToolError` where the shapes differ.
+        The title of after tells ``|after - before| / |before|``, that of the difference its
+        limit. Raises :class:`ToolError` where the shapes differ.
         """
         if before is None:
-            return cls(layer, [("after", after)], _largest(after))
+            return cls(layer, [Panel("after", after, _largest(after))])
         if before.shape != after.shape:
             raise ToolError(
                 f"layer {layer!r}: kernels before are {before.shape}, after {after.shape}; compare "
                 "two models of one net"
             )
-        change = np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0)
+        difference = after - before
+        change = np.linalg.norm(difference) / (np.linalg.norm(before) or 1.0)
         told = f"changed by {change:.1%}" if change else "unchanged"
-        panels = [("before", before), (f"after ({told})", after)]
-        return cls(layer, panels, _largest(before, after))
+        limit, own = _largest(before, after), _largest(difference)
+        scale = f"difference\non a scale of its own, ±{own:.2g}" if change else "no difference"
+        return cls(
+            layer,
+            [
+                Panel(f"before\nscale ±{limit:.2g}", before, limit),
+                Panel(f"after ({told})\nscale ±{limit:.2g}", after, limit),
+                Panel(scale, difference, own),
+            ],
+        )
 
     def plot(self, axes: Sequence[Axes]) -> Sequence[Axes]:
         """Draw each panel on one of ``axes``."""
-        for ax, (title, kernels) in zip(axes, self.panels):
-            ax.imshow(as_grid(kernels, self.limit), cmap="gray", vmin=0, vmax=1)
-            ax.set_title(f"{self.layer}, {title}")
+        for ax, panel in zip(axes, self.panels):
+            ax.imshow(as_grid(panel.kernels, panel.limit), cmap="gray", vmin=0, vmax=1)
+            ax.set_title(f"{self.layer}, {panel.title}", fontsize=10)
             ax.axis("off")
         return axes
 
@@ -98,17 +112,19 @@ def _largest(*arrays: np.ndarray) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``python -m caffetools.plots.kernels``"""
-    parser = argparse.ArgumentParser(prog="python -m caffetools.plots.kernels", description=__doc__)
+    """``python -m caffetools.visualization.kernels``"""
+    parser = argparse.ArgumentParser(
+        prog="python -m caffetools.visualization.kernels", description=__doc__
+    )
     parser.add_argument("--before", type=Path, help="caffemodel that training started from")
     parser.add_argument("--after", type=Path, required=True, help="caffemodel that it ended with")
     parser.add_argument("--layer", help="its name (default: the first convolution)")
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     layer, after = read_kernels(options.after, options.layer)
     before = read_kernels(options.before, layer)[1] if options.before else None
     display = KernelsDisplay.from_weights(layer, before, after)
-    with figure_file(options.output, 3.6 * len(display.panels), 3.9) as figure:
+    with figure_file(options.output, 3.6 * len(display.panels), 4.1) as figure:
         axes = figure.subplots(1, len(display.panels), squeeze=False, gridspec_kw={"wspace": 0.08})
         display.plot(list(axes[0]))
 
