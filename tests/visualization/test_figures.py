@@ -79,6 +79,14 @@ def test_kernels_files():
         check_files(kernels.main, [*start, "--after", "after"])
 
 
+def test_a_net_without_convolutions_has_a_figure_that_says_so():
+    small.write_model("model", {"fc": small.weights(0)["fc"]})
+    check_files(kernels.main, ["--after", "model"])
+    assert "no convolution fc" in complaint(
+        kernels.main, ["--after", "model", "--layer", "fc", "--output", "a.png"]
+    )
+
+
 # --- figures of a net and images --------------------------------------------------------
 
 

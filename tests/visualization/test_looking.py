@@ -310,6 +310,15 @@ def test_weights_are_counted_in_the_same_bins():
     assert found["head"].before is None
 
 
+def test_the_last_convolution_counts_where_nothing_is_fully_connected():
+    small.write_model("conv", {"conv1": small.weights(0)["conv1"]})
+    assert list(histograms.fully_connected(Path("conv"))) == ["conv1"]
+    small.TYPES["scale"] = "Scale"
+    small.write_model("scale", {"scale": [np.ones(2, np.float32)]})
+    said = complaint(histograms.fully_connected, Path("scale"))
+    assert "expected layers of type InnerProduct or Convolution" in said
+
+
 def test_constant_weights_have_one_bin():
     histogram = histograms.Histogram.of(None, np.full((3, 3), 2.0))
     assert (histogram.edges[0], histogram.edges[-1]) == (1.5, 2.5)

@@ -15,12 +15,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
+from caffetools.datums import spread
 from caffetools.plots.style import COLOURS, add_output, figure_file
 from caffetools.visualization.images import add_arguments
 from caffetools.visualization.nets import Answering, Subject
 from caffetools.visualization.tiles import stretched, tiled
 
 _MOST_MAPS = 64
+_MOST_BLOBS = 200
 _MOST_BARS = 60
 _COLUMNS = 4
 _TALLEST = 400.0  # inches; matplotlib draws no more than 65,536 pixels
@@ -63,16 +65,17 @@ class Panel:
 
 
 def blob_names(net: Any, patterns: Optional[Sequence[str]] = None) -> list[str]:
-    """The net's blobs that one of the patterns is for (default: all), in forward order.
+    """The net's blobs that one of the patterns is for, in forward order.
 
-    The copies that Caffe's own Split layers make are left out. Raises :class:`ToolError` where a
-    pattern is for none.
+    Without patterns they are all blobs, or 200 evenly spaced ones of more. The copies that
+    Caffe's own Split layers make are left out. Raises :class:`ToolError` where a pattern is for
+    none.
     """
     kinds = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     copies = {top for name, kind in kinds.items() if kind == "Split" for top in net.top_names[name]}
     names = [name for name in net.blobs if name not in copies]
     if patterns is None:
-        return names
+        return spread(names, _MOST_BLOBS)
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             raise ToolError(
@@ -105,7 +108,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     add_arguments(parser, count=1)
     parser.add_argument(
-        "--blob", nargs="+", metavar="PATTERN", help="blobs to show, as 'conv*' (default: all)"
+        "--blob",
+        nargs="+",
+        metavar="PATTERN",
+        help="blobs to show, as 'conv*' (default: all, up to 200)",
     )
     add_output(parser)
     options = parser.parse_args(arguments)

@@ -22,6 +22,7 @@ from caffetools.visualization.images import add_arguments
 from caffetools.visualization.nets import Answering, Subject, answering
 from caffetools.weights import (
     array,
+    is_convolution,
     is_inner_product,
     layers_with_blobs,
     read_message,
@@ -87,21 +88,30 @@ def _outline(shares: np.ndarray) -> np.ndarray:
 # --- weights ----------------------------------------------------------------------------
 
 
-def inner_products(path: Path) -> dict[str, np.ndarray]:
-    """The weights, without biases, of each InnerProduct layer of a caffemodel, by its name."""
+def fully_connected(path: Path) -> dict[str, np.ndarray]:
+    """The weights, without biases, of each InnerProduct layer of a caffemodel, by its name.
+
+    Where there is none, those of the last Convolution, which classifies in its place. Raises
+    :class:`ToolError` where there is none of either.
+    """
     layers = layers_with_blobs(read_message(path), str(path))
-    return {layer.name: array(layer.blobs[0]) for layer in layers if is_inner_product(layer)}
+    found = [layer for layer in layers if is_inner_product(layer)]
+    found = found or [layer for layer in layers if is_convolution(layer)][-1:]
+    if not found:
+        raise ToolError(
+            f"{path}: expected layers of type InnerProduct or Convolution, found none to count"
+        )
+    return {layer.name: array(layer.blobs[0]) for layer in found}
 
 
 def weight_histograms(before: Optional[Path], after: Path) -> dict[str, Histogram]:
-    """A histogram for each InnerProduct layer of ``after``, by its name.
+    """A histogram for each of the :func:`fully_connected` layers of ``after``, by its name.
 
-    A layer whose shape is another one in ``before`` counts as a new one. Raises
-    :class:`ToolError` where there is no such layer.
+    A layer whose shape is another one in ``before`` counts as a new one.
     """
-    found, start = inner_products(after), inner_products(before) if before else {}
-    if not found:
-        raise ToolError(f"{after}: expected layers of type InnerProduct, found none to count")
+    found = fully_connected(after)
+    blobs = read_weights(before) if before else {}
+    start = {name: blobs[name][0] for name in found if name in blobs}
     return {
         name: Histogram.of(
             start[name] if name in start and start[name].shape == weights.shape else None, weights

@@ -20,14 +20,10 @@ from caffetools.weights import read_weights
 def read_kernels(path: Path, layer: Optional[str] = None) -> tuple[str, np.ndarray]:
     """Name and weights (kernels, channels, height, width) of a convolution in a caffemodel.
 
-    That is ``layer``, or the first whose weights have a spatial extent.
+    That is ``layer``, or the first whose weights have a spatial extent. Raises
+    :class:`ToolError` where there is none.
     """
-    weights = read_weights(path)
-    spatial = {
-        name: blobs[0]
-        for name, blobs in weights.items()
-        if blobs[0].ndim == 4 and blobs[0].shape[2] * blobs[0].shape[3] > 1
-    }
+    spatial = spatial_kernels(path)
     if layer is None and spatial:
         layer = next(iter(spatial))
     if layer not in spatial:
@@ -36,6 +32,15 @@ def read_kernels(path: Path, layer: Optional[str] = None) -> tuple[str, np.ndarr
             f"{', '.join(spatial) or 'none at all'}"
         )
     return layer, spatial[layer]
+
+
+def spatial_kernels(path: Path) -> dict[str, np.ndarray]:
+    """The weights (kernels, channels, height, width) of more than one place, by layer name."""
+    return {
+        name: blobs[0]
+        for name, blobs in read_weights(path).items()
+        if blobs[0].ndim == 4 and blobs[0].shape[2] * blobs[0].shape[3] > 1
+    }
 
 
 def as_grid(kernels: np.ndarray, limit: float) -> np.ndarray:
@@ -121,6 +126,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--layer", help="its name (default: the first convolution)")
     add_output(parser)
     options = parser.parse_args(arguments)
+    if options.layer is None and not spatial_kernels(options.after):
+        # A net of InnerProduct layers alone is no mistake.
+        with figure_file(options.output, 3.6, 1.2) as figure:
+            figure.suptitle("no convolution with kernels to show", y=0.6)
+        return
     layer, after = read_kernels(options.after, options.layer)
     before = read_kernels(options.before, layer)[1] if options.before else None
     display = KernelsDisplay.from_weights(layer, before, after)
