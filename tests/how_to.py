@@ -9,11 +9,14 @@ from google.protobuf import text_format
 from recipes import REPOSITORY, learnable_images, read_model, without_chance, write_lmdb
 
 FOLDER = REPOSITORY / "docs" / "how-to"
-# What the pictures' and snapshots' examples leave behind, among others.
-LEFT = (
-    *("loss.png", "error.svg", "gradient.png", "infogain.binaryproto"),
-    *("snapshots/lenet_best.solverstate", "snapshots/lenet_early_stopping.caffemodel"),
-)
+# What the pages' examples leave behind, among others, by the page's name.
+LEFT = {
+    "monitor-training": (
+        *("loss.png", "error.svg", "gradient.png", "infogain.binaryproto"),
+        *("snapshots/lenet_best.solverstate", "snapshots/lenet_early_stopping.caffemodel"),
+    ),
+    "see-inside-a-net": ("conv1.png", "ip2.png", "lenet.caffemodel"),
+}
 
 
 def script(page: Path) -> str:

@@ -62,16 +62,18 @@ def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
     command = [sys.executable, "-c", script(ROOT / page)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in LEFT:
+    for name in LEFT[page.stem]:
         assert (tmp_path / name).is_file()
 
 
-TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]
+COMMANDS = [
+    path for path in DOCUMENTS if path.parent.name in ("tools", "how-to") and blocks(path, "sh")
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", TOOLS, ids=lambda path: path.stem)
-def test_tools_run_as_their_pages_say(document, tmp_path):
+@pytest.mark.parametrize("document", COMMANDS, ids=lambda path: path.stem)
+def test_commands_run_as_their_pages_say(document, tmp_path):
     """All of a page's commands, one after the other, beside the default results."""
     if not (ROOT / "results" / "digits" / "report.html").exists():
         pytest.skip("the examples are about the results of `make run`")

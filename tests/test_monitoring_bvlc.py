@@ -38,5 +38,5 @@ def test_how_to_pages_run_on_bvlcs_build(bvlc: Build, page: Path, tmp_path: Path
     write_training(tmp_path)
     with bvlc.workplace({path.name: path for path in tmp_path.iterdir()}) as place:
         place.python(script(page), caffetools=True)
-        for name in LEFT:
+        for name in LEFT[page.stem]:
             assert (place.path / name).is_file()
