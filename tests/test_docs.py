@@ -29,7 +29,7 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 YAML = [(path, text) for path in DOCUMENTS for text in blocks(path, "yaml")]
-HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to"]
+HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to" and blocks(path, "python")]
 PYTHON = [
     (path, text) for path in DOCUMENTS if path not in HOW_TOS for text in blocks(path, "python")
 ]
@@ -66,13 +66,13 @@ def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
         assert (tmp_path / name).is_file()
 
 
-COMMANDS = [
+TOOLS = [
     path for path in DOCUMENTS if path.parent.name in ("tools", "how-to") and blocks(path, "sh")
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", COMMANDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", TOOLS, ids=lambda path: path.stem)
 def test_commands_run_as_their_pages_say(document, tmp_path):
     """All of a page's commands, one after the other, beside the default results."""
     if not (ROOT / "results" / "digits" / "report.html").exists():

@@ -1,6 +1,5 @@
 # Figures of results, each as PNG and, beside it, as SVG.
 PLOTS = "results/{dataset}/plots"
-FIRST_SEED = PLAN.seeds[0]
 FIRST_RUN = f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}"
 OVER_SEEDS = ("confusion", "calibration")
 FIGURES = (
@@ -19,7 +18,7 @@ rule curves:
             f"{PLOTS}/{{experiment}}.curves.png",
             caption="../report/curves.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "curves"},
+            labels={"figure": "curves", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.curves.svg",
     log:
@@ -43,7 +42,7 @@ rule confusion:
             f"{PLOTS}/{{experiment}}.confusion.png",
             caption="../report/confusion.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "confusion matrix"},
+            labels={"figure": "confusion matrix", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.confusion.svg",
     log:
@@ -69,7 +68,7 @@ rule samples:
             f"{PLOTS}/{{experiment}}.samples.png",
             caption="../report/samples.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "samples"},
+            labels={"figure": "samples", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.samples.svg",
     log:
@@ -96,7 +95,7 @@ rule mistakes:
             f"{PLOTS}/{{experiment}}.mistakes.png",
             caption="../report/mistakes.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "worst mistakes"},
+            labels={"figure": "worst mistakes", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.mistakes.svg",
     log:
@@ -123,7 +122,7 @@ rule calibration:
             f"{PLOTS}/{{experiment}}.calibration.png",
             caption="../report/calibration.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "calibration"},
+            labels={"figure": "calibration", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.calibration.svg",
     log:
@@ -148,7 +147,7 @@ rule comparison:
             f"results/{PLAN.target}/plots/comparison.png",
             caption="../report/comparison.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "accuracy by iteration"},
+            labels={"figure": "accuracy by iteration", "experiment": "all"},
         ),
         svg=f"results/{PLAN.target}/plots/comparison.svg",
     log:

@@ -11,7 +11,7 @@ rule significance:
             f"results/{PLAN.target}/significance.csv",
             caption="../report/significance.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "differences in test accuracy"},
+            labels={"figure": "differences in test accuracy", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/significance.log",
@@ -32,6 +32,7 @@ rule report_page:
         runs(f"{RUN}/history.csv"),
         runs(f"{RUN}/evaluation.json"),
         runs(f"{RUN}/patch.json"),
+        expand(PREFLIGHT, dataset=PLAN.target, experiment=PLAN.experiments),
         expand(
             "results/{dataset}/plots/{experiment}.{figure}.png",
             dataset=PLAN.target,
@@ -46,8 +47,8 @@ rule report_page:
         report(
             f"results/{PLAN.target}/report.html",
             caption="../report/report.rst",
-            category="Report",
-            labels={"experiment": "all", "figure": "page"},
+            category="Overview",
+            labels={"figure": "page", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/report.log",
@@ -60,6 +61,10 @@ rule report_page:
         title=config["report"]["title"],
         accuracies=config["report"]["accuracies"],
         runs=PLAN.labelled_runs(),
+        preflight=[
+            f"{experiment}:{PREFLIGHT.format(dataset=PLAN.target, experiment=experiment)}"
+            for experiment in PLAN.experiments
+        ],
         figures=[
             f"{experiment}:{'all' if figure in OVER_SEEDS else FIRST_SEED}:{figure}:"
             f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
@@ -70,5 +75,5 @@ rule report_page:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
         " --significance {input.significance:q}"
-        " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
+        " --preflight {params.preflight:q} --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"

@@ -14,7 +14,7 @@ LOOKED_INTO = dict(
 
 def weights_before(wildcards):
     """The weights that an experiment started from, none where it started from fillers."""
-    return PLAN.weights(wildcards.dataset, wildcards.experiment) or []
+    return PLAN.weights(wildcards.dataset, wildcards.experiment, FIRST_SEED) or []
 
 
 def before_option(wildcards, input):
@@ -32,7 +32,7 @@ rule kernels:
             f"{PLOTS}/{{experiment}}.kernels.png",
             caption="../report/kernels.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "kernels"},
+            labels={"figure": "kernels", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.kernels.svg",
     log:
@@ -58,7 +58,7 @@ rule activations:
             f"{PLOTS}/{{experiment}}.activations.png",
             caption="../report/activations.rst",
             category="Inside the net",
-            labels={"experiment": "{experiment}", "figure": "activations"},
+            labels={"figure": "activations", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.activations.svg",
     log:
@@ -86,7 +86,7 @@ rule saliency:
             f"{PLOTS}/{{experiment}}.saliency.png",
             caption="../report/saliency.rst",
             category="Inside the net",
-            labels={"experiment": "{experiment}", "figure": "saliency"},
+            labels={"figure": "saliency", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.saliency.svg",
     log:
@@ -114,7 +114,7 @@ rule embedding:
             f"{PLOTS}/{{experiment}}.embedding.png",
             caption="../report/embedding.rst",
             category="Inside the net",
-            labels={"experiment": "{experiment}", "figure": "embedding"},
+            labels={"figure": "embedding", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.embedding.svg",
     log:
@@ -142,7 +142,7 @@ rule top5:
             f"{PLOTS}/{{experiment}}.top5.png",
             caption="../report/top5.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "top 5"},
+            labels={"figure": "top 5", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.top5.svg",
     log:
@@ -171,7 +171,7 @@ rule weights:
             f"{PLOTS}/{{experiment}}.weights.png",
             caption="../report/weights.rst",
             category="Inside the net",
-            labels={"experiment": "{experiment}", "figure": "histograms"},
+            labels={"figure": "histograms", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.weights.svg",
     log:
@@ -200,7 +200,7 @@ rule net:
             f"{PLOTS}/{{experiment}}.net.png",
             caption="../report/net.rst",
             category="Inside the net",
-            labels={"experiment": "{experiment}", "figure": "graph"},
+            labels={"figure": "graph", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.net.svg",
     log:
@@ -225,7 +225,7 @@ rule gradients:
             f"{PLOTS}/{{experiment}}.gradients.png",
             caption="../report/gradients.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "gradients"},
+            labels={"figure": "gradients", "experiment": "{experiment}"},
         ),
         svg=f"{PLOTS}/{{experiment}}.gradients.svg",
     log:
