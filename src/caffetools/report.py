@@ -58,8 +58,43 @@ CAPTIONS = {
     ),
     "kernels": (
         "Kernels of the first convolution after training and, where it started from given "
-        "weights, before; all on one scale: middle gray is 0, black and white are the largest "
-        "weight of either sign."
+        "weights, before; both on one scale: middle gray is 0, black and white are the largest "
+        "weight of either sign. Their difference has a scale of its own, which its title tells."
+    ),
+    "net": (
+        "The net as it is trained, from its data down to its loss: a box a layer, with layers that "
+        "work in place in the box of the one before, an arrow a blob. A convolution tells its "
+        "kernels, their size and stride. Hatched layers are frozen, and lr tells multipliers of "
+        "the learning rate other than 1 and 2."
+    ),
+    "gradients": (
+        "By iteration, on logarithmic scales: above, the size |g| of each layer's gradient; below, "
+        "that of its update relative to its weights, |u| / |w|. The bar marks 0.001, near which "
+        "updates usually are: far below it a layer hardly learns, far above it it forgets."
+    ),
+    "weights": (
+        "Fully connected layers: how their weights are spread before training (dashed, where it "
+        "started from given weights) and after it, and what the layers make of test images. A new "
+        "head has no before."
+    ),
+    "top5": (
+        "Images of the test split, evenly spaced, with the five classes that the net thinks "
+        "likeliest and their probabilities. The bar of the true class is hatched."
+    ),
+    "activations": (
+        "What each blob of the net holds for the first image of the test split: convolution's maps "
+        "as tiles, vectors as bars or lines. Each blob has a scale of its own, from its least "
+        "value in black to its greatest in white."
+    ),
+    "saliency": (
+        "Where in an image the score of its true class comes from, bright where it counts. Middle: "
+        "how much the score would change with each pixel. Right: how much of the score is lost, "
+        "pixel by pixel, when a patch of the image's mean covers it; below 0 the score gains."
+    ),
+    "embedding": (
+        "Test images by the features that the net's last layer reads, in the two directions in "
+        "which these vary most (a principal component analysis). Classes that lie apart are easy "
+        "for the net to tell apart; those that overlap may still differ in other directions."
     ),
 }
 
