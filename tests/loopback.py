@@ -20,6 +20,7 @@ class Server(ThreadingHTTPServer):
     """Answers with ``content``, after as many failures, of the kind in the path, as it is told.
 
     Attributes:
+        stall: for how many seconds it stalls.
         ranges: whether it sends parts that are asked for.
         tag: its ETag; an If-Range with another one gets the whole file.
         requests: the paths asked for; ``asked`` the Range of each, or None.
@@ -32,6 +33,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
         self.failures = 0
+        self.stall = 2.0
         self.ranges = False
         self.tag: str | None = None
         self.requests: list[str] = []
@@ -105,7 +107,12 @@ class Handler(BaseHTTPRequestHandler):
     def stalled(self) -> None:
         self.answer(0)
         self.wfile.flush()
-        time.sleep(2)
+        time.sleep(self.server.stall)
+
+    def stalled_halfway(self) -> None:
+        self.answer(0.5)
+        self.wfile.flush()
+        time.sleep(self.server.stall)
 
     def busy(self) -> None:
         self.send_error(503)

@@ -243,8 +243,10 @@ def test_without_a_checksum_nothing_is_fetched(tmp_path: Path) -> None:
 
 def test_two_that_fetch_one_file_do_not_meet(server: Server, tmp_path: Path) -> None:
     with (tmp_path / ".to.partial.lock").open("w") as lock:
+        lock.write("process 7 on here\n")
+        lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ToolError, match="another process fetches this file"):
+        with pytest.raises(ToolError, match=r"another process fetches this file \(process 7 on h"):
             fetch([f"{server.url}/answer"], tmp_path / "to", WANTED)
     assert server.requests == []
     fetch([f"{server.url}/answer"], tmp_path / "to", WANTED)

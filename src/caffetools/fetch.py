@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,7 +124,7 @@ def _difference(path: Path, wanted: Mapping[str, str]) -> Optional[str]:
 def _alone(partial: Partial) -> Iterator[None]:
     """Keep every other process off the partial file until the end, or until this one dies."""
     place = partial.path.with_name(f"{partial.path.name}.lock")
-    with place.open("w", encoding="utf-8") as lock:
+    with place.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # One who has just finished may have removed it between the two lines above.
@@ -131,7 +132,14 @@ def _alone(partial: Partial) -> Iterator[None]:
         except (BlockingIOError, FileNotFoundError):
             taken = True
         if taken:
-            raise ToolError(f"{partial.path}: another process fetches this file; wait for it")
+            lock.seek(0)
+            raise ToolError(
+                f"{partial.path}: another process fetches this file ({lock.read().strip()}); "
+                "wait for it"
+            )
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
         try:
             yield
         finally:
