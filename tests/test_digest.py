@@ -28,6 +28,7 @@ COMMANDS = (
     "caffetools.plots.curves",
     "caffetools.plots.kernels",
     "caffetools.plots.samples",
+    "caffetools.pretrained.__main__",
     "caffetools.report",
     "caffetools.train",
 )
@@ -103,6 +104,9 @@ def test_commands_that_read_messages_reach_the_schema_alone(packages, before):
         ("evaluate.py", {"evaluate"}),
         ("snapshots.py", {"train"}),
         ("templates/report.html", {"report"}),
+        ("pretrained/registry.yaml", {"pretrained.__main__"}),
+        ("pretrained/nets/vgg.py", {"pretrained.__main__"}),
+        ("download.py", {"fetch"}),
         ("config.py", set()),
     ],
 )
