@@ -20,7 +20,7 @@ run: install
 	$(BIN)/snakemake --cores $(CORES)
 
 test: install
-	$(BIN)/pytest -m "not oracle and not slow"
+	$(BIN)/pytest -m "not oracle and not slow and not browser"
 
 # What .ci/run checks beside the tests.
 check: install

@@ -216,5 +216,6 @@ def test_defaults_are_filled_in():
     assert config["training"] == {
         "threads": 1, "gpu": False, "precision": "float32", "compile": False,
     }  # fmt: skip
+    assert config["preflight"] == {"accept": []}
     assert config["evaluation"] == {"crops": 1, "resamples": 2000}
     assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]

@@ -29,7 +29,7 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 YAML = [(path, text) for path in DOCUMENTS for text in blocks(path, "yaml")]
-HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to"]
+HOW_TOS = [path for path in DOCUMENTS if path.parent.name == "how-to" and blocks(path, "python")]
 PYTHON = [
     (path, text) for path in DOCUMENTS if path not in HOW_TOS for text in blocks(path, "python")
 ]
@@ -66,7 +66,9 @@ def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
         assert (tmp_path / name).is_file()
 
 
-TOOLS = [path for path in DOCUMENTS if path.parent.name == "tools" and blocks(path, "sh")]
+TOOLS = [
+    path for path in DOCUMENTS if path.parent.name in ("tools", "how-to") and blocks(path, "sh")
+]
 
 
 @pytest.mark.slow

@@ -181,20 +181,62 @@ def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan.computing_options == ["--gpu", "0", "--precision", "bf16", "--compile"]
 
 
+def test_what_the_preflight_is_told():
+    plan = plan_of()
+    assert plan.preflight_options("bars", "tuned") == ["--new-head", "ip2_bars"]
+    assert plan.preflight_options("letters", "source") == ["--new-head", "ip2_letters"]
+    two = plan_of(model=model(head=["ip1", "ip2"]), preflight={"accept": ["shuffling", "mean"]})
+    assert two.preflight_options("bars", "tuned") == [
+        *("--new-head", "ip1_bars", "ip2_bars", "--accept", "shuffling", "mean"),
+    ]
+
+
+def test_how_to_judge_is_told():
+    assert plan_of().evaluation_options == ["--crops", "1", "--resamples", "2000"]
+    ten = plan_of(evaluation={"crops": 10, "resamples": 99})
+    assert ten.evaluation_options == ["--crops", "10", "--resamples", "99"]
+
+
 def test_weights_come_from_pretraining_by_the_first_seed():
     plan = plan_of(seeds=[3, 4])
     assert run_folder("bars", "tuned", 4) == "results/bars/experiments/tuned/seed4"
     expected = "results/letters/experiments/source/seed3/final.caffemodel"
-    assert plan.weights("bars", "tuned") == expected
-    assert plan.weights("bars", "scratch") is None
-    assert plan.weights("letters", "source") is None
+    assert plan.weights("bars", "tuned", 0) == expected
+    assert plan.weights("bars", "scratch", 0) is None
+    assert plan.weights("letters", "source", 0) is None
+
+
+def in_stages(**changes: Any) -> dict[str, Any]:
+    tuned = CONFIG["experiments"]["tuned"]
+    return {"head": tuned, "all": {**tuned, "start_from": "head", **changes}}
+
+
+def test_an_experiment_may_start_from_another_ones_weights():
+    plan = plan_of(experiments=in_stages())
+    assert plan.weights("bars", "all", 3) == f"{run_folder('bars', 'head', 3)}/final.caffemodel"
+    assert plan.preflight_options("bars", "all") == ["--no-new-head"]
+    alone = {"scratch": {"pretrained": False}, "more": {"start_from": "scratch"}}
+    assert plan_of(experiments=alone, pretrained=None).source is None
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [
+        (in_stages(start_from="heads"), "all.start_from: there is no experiment 'heads'; did you"),
+        (in_stages(start_from="all"), "all.start_from: all -> all is a circle"),
+        (in_stages(new_head="other"), "the head is 'other', and that of 'head' is 'ip2_bars'"),
+    ],
+)
+def test_what_an_experiment_cannot_start_from_is_told(experiments, message):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        plan_of(experiments=experiments)
 
 
 def test_weights_may_be_fetched():
     plan = plan_of(pretrained=FETCHED)
     assert plan.pretrained_weights == "results/bars/pretrained.caffemodel"
-    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
-    assert plan.weights("bars", "scratch") is None
+    assert plan.weights("bars", "tuned", 0) == "results/bars/pretrained.gray.caffemodel"
+    assert plan.weights("bars", "scratch", 0) is None
     assert plan.source is None
 
 
@@ -295,11 +337,11 @@ COLOUR = {"width": 28, "height": 28, "gray": False}
 def test_weights_are_made_gray_where_images_are_and_they_may_be_not():
     source = {**CONFIG["pretrained"]["train_on"]["dataset"], "image": COLOUR}
     plan = plan_of(pretrained={"train_on": {"dataset": source}})
-    assert plan.weights("bars", "tuned") == "results/bars/pretrained.gray.caffemodel"
-    assert plan.weights("bars", "scratch") is None
+    assert plan.weights("bars", "tuned", 0) == "results/bars/pretrained.gray.caffemodel"
+    assert plan.weights("bars", "scratch", 0) is None
     target = {**CONFIG["dataset"], "image": COLOUR}
     fetched = plan_of(dataset=target, pretrained=FETCHED)
-    assert fetched.weights("bars", "tuned") == "results/bars/pretrained.caffemodel"
+    assert fetched.weights("bars", "tuned", 0) == "results/bars/pretrained.caffemodel"
 
 
 def test_weights_for_gray_images_are_not_for_colour():
@@ -312,7 +354,7 @@ def test_without_weights_every_experiment_must_say_so():
     with pytest.raises(ToolError, match="experiment 'tuned' starts from pretrained weights"):
         plan_of(pretrained=None)
     only_scratch = {"scratch": {"pretrained": False}}
-    assert plan_of(pretrained=None, experiments=only_scratch).weights("bars", "scratch") is None
+    assert plan_of(pretrained=None, experiments=only_scratch).weights("bars", "scratch", 0) is None
 
 
 def test_two_data_sets_of_one_name_are_refused():

@@ -201,6 +201,30 @@ def test_page_tells_top_5_and_ten_crops_where_there_are_any(results: Results) ->
     assert "0.900 to 0.990" in text
 
 
+def test_page_tells_what_was_found_before_training(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    rows = [
+        {
+            "level": "warning",
+            "check": "mean",
+            "place": "layer '<data>'",
+            "found": "odd",
+            "fix": "x",
+        },
+        {"level": "note", "check": "disk", "place": "disk", "found": "2 snapshots", "fix": ""},
+    ]
+    path = results.folder / "preflight.json"
+    path.write_text(json.dumps({"findings": rows, "histograms": {}}))
+    results.more = ["--preflight", f"alone:{path}"]
+    text = Page(results.html()).text
+    assert "found before training (1 warning)" in text
+    assert "warning layer '<data>': odd Fix: x." in text
+    assert "note disk: 2 snapshots" in text
+    results.more = ["--preflight", f"other:{path}"]
+    with pytest.raises(ToolError, match="--preflight names experiment 'other'"):
+        results.html()
+
+
 def test_page_tells_which_experiments_differ(results: Results) -> None:
     results.add("finetune", FAST)
     results.add("scratch", SLOW, seeds=1)

@@ -40,6 +40,9 @@ AFTER_TRAINING = {
 }
 TRAINING = {f"bars/experiments/{name}/seed{seed}/final.caffemodel" for name, seed in RUNS}
 PRETRAINING = "letters/experiments/source/seed0/final.caffemodel"
+# One for the first seed of each experiment.
+PREFLIGHT = {f"bars/experiments/{name}/preflight.json" for name in ("tuned", "scratch")}
+PRETRAINING_PREFLIGHT = "letters/experiments/source/preflight.json"
 PATCHING = {f"bars/experiments/{name}/seed{seed}/train_val.prototxt" for name, seed in RUNS}
 LMDBS = {f"bars/lmdb/{split}/data.mdb" for split in ("train", "val", "test")}
 FROM_IMAGES = {
@@ -47,7 +50,15 @@ FROM_IMAGES = {
     "lmdb": LMDBS,
     "mean": {"bars/mean.binaryproto"},
     "patch": PATCHING,
+    "preflight": PREFLIGHT,
     "train": TRAINING,
+    **AFTER_TRAINING,
+}
+
+# What follows from another runtime; its code is that of the preflight, too.
+RUNTIME_CHANGED = {
+    "preflight": {*PREFLIGHT, PRETRAINING_PREFLIGHT},
+    "train": {*TRAINING, PRETRAINING},
     **AFTER_TRAINING,
 }
 
@@ -205,6 +216,7 @@ def test_a_changed_experiment_alone_is_made_again(copied):
     }
     assert copied.planned() == {
         "patch": {output for output in PATCHING if "tuned" in output},
+        "preflight": {output for output in PREFLIGHT if "tuned" in output},
         "train": {output for output in TRAINING if "tuned" in output},
         **tuned,
     }
@@ -227,7 +239,7 @@ def test_another_figures_code_redraws_it_alone(copied):
 
 def test_another_solvers_code_trains_again(copied):
     copied.change_code("recaffe/solver/sgd.py")
-    assert copied.planned() == {"train": {*TRAINING, PRETRAINING}, **AFTER_TRAINING}
+    assert copied.planned() == RUNTIME_CHANGED
     copied.run(f"results/{PRETRAINING}")
     log = (copied.folder / "results/letters/logs/train.source.0.log").read_text()
     assert "starting afresh" in log
@@ -236,7 +248,7 @@ def test_another_solvers_code_trains_again(copied):
 
 def test_another_layers_code_trains_again(copied):
     copied.change_code("recaffe/layers/relu.py")
-    assert copied.planned() == {"train": {*TRAINING, PRETRAINING}, **AFTER_TRAINING}
+    assert copied.planned() == RUNTIME_CHANGED
 
 
 def test_the_evaluations_code_trains_nothing(copied):
@@ -245,6 +257,17 @@ def test_the_evaluations_code_trains_nothing(copied):
         *("evaluate", "confusion", "calibration", "samples", "mistakes", "significance"),
         "report_page",
     }
+
+
+def test_the_preflights_code_trains_nothing(copied):
+    """Trainings run after it, but find their last snapshot and have nothing to do."""
+    before = results(copied)
+    copied.change_code("caffetools/preflight/cost.py")
+    assert copied.planned() == RUNTIME_CHANGED
+    copied.run()
+    assert results(copied) == before
+    assert "iteration 6" in copied.log("train.tuned.0")
+    assert copied.planned() == {}
 
 
 def test_an_image_more_is_a_new_data_set(copied):

@@ -208,7 +208,7 @@ def test_weights_for_gray_images_are_refused_for_colour(copied, tmp_path):
     copied.config["pretrained"] = fetched(path)
     copied.config["dataset"]["image"]["gray"] = False
     said = failure(copied, "results/bars/experiments/tuned/seed0/final.caffemodel")
-    assert "layer 'conv1' learned from images of one channel, and the net's have 3" in said
+    assert "layer 'conv1': the weights have kernels of 1 channel, and the images have 3" in said
 
 
 def test_epochs_are_told_how_they_are_written(bare):
@@ -226,3 +226,25 @@ def test_a_gpu_that_is_not_there_is_told_so(copied):
     said = failure(copied)
     assert "GPU 0 was asked for, but torch" in said
     assert len(copied.log("train.scratch.0").splitlines()) == 1
+
+
+# --- before a training ----------------------------------------------------------------
+
+
+def test_an_error_that_the_preflight_finds_stops_the_run_before_training(copied):
+    kept = weights_of(copied)
+    copied.config["experiments"]["scratch"]["solver"]["momentum"] = 1.0
+    said = failure(copied)
+    assert "momentum is 1, expected from 0 to below 1" in said
+    assert "rule train" not in said
+    assert weights_of(copied) == kept
+    copied.config["preflight"] = {"accept": ["solver"]}
+    assert "rule train" in copied.run()
+
+
+def test_the_preflight_of_all_experiments_trains_nothing(bare):
+    bare.config["experiments"] = {"scratch": bare.config["experiments"]["scratch"]}
+    done = bare.snakemake("preflight_all")
+    assert done.returncode == 0
+    assert bare.path("experiments/scratch/preflight.json").exists()
+    assert not bare.path("experiments/scratch/seed0/final.caffemodel").exists()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,35 @@ def records(database: Path, backend: str = "lmdb") -> Iterator[tuple[bytes, byte
     return _READERS[backend](database)
 
 
-def lmdb_keys(database: Path) -> Iterator[bytes]:
-    """The keys of an LMDB in order, without reading its values.
+def keys(database: Path, backend: str = "lmdb") -> Generator[bytes, None, None]:
+    """The keys of a database in order, of an LMDB without reading its values.
 
     Raises :class:`ToolError` if it is none.
     """
+    if backend != "lmdb":
+        yield from (key for key, _ in records(database, backend))
+        return
     with _reading_lmdb(database) as transaction:
         yield from transaction.cursor().iternext(keys=True, values=False)
+
+
+def views(
+    database: Path, backend: str = "lmdb", step: int = 1
+) -> Generator[tuple[memoryview, memoryview], None, None]:
+    """Keys and values of every ``step``-th record, each to be looked at before the next.
+
+    Of an LMDB nothing is read but the pages that are looked at. Raises :class:`ToolError` if it
+    is none.
+    """
+    if backend != "lmdb":
+        for key, value in islice(records(database, backend), 0, None, step):
+            yield memoryview(key), memoryview(value)
+        return
+    with _reading_lmdb(database, copies=False) as transaction:
+        cursor = transaction.cursor()
+        for number, key in enumerate(cursor.iternext(keys=True, values=False)):
+            if number % step == 0:
+                yield key, cursor.value()
 
 
 def _batches(records: Records) -> Iterator[list[tuple[bytes, bytes]]]:
@@ -109,13 +132,15 @@ def _from_lmdb(database: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 @contextmanager
-def _reading_lmdb(database: Path) -> Iterator[Any]:
+def _reading_lmdb(database: Path, copies: bool = True) -> Iterator[Any]:
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
     try:
         environment = lmdb.open(str(database), readonly=True, lock=False)
-        with environment, environment.begin() as transaction:
-            yield transaction
+        with environment:
+            begin: Any = environment.begin  # whose types know only constants
+            with begin(buffers=not copies) as transaction:
+                yield transaction
     except lmdb.Error as error:
         raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
 

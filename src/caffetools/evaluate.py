@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> None:
     names = class_names(options.classes, outcome.scores.shape[1])
     keys = [
         key.decode("utf-8", "backslashreplace")
-        for key in islice(databases.lmdb_keys(options.lmdb), entries)
+        for key in islice(databases.keys(options.lmdb), entries)
     ]
     write_results(options.output_dir, outcome, names, keys, by_ten, options.resamples)
     errors = metrics.count_errors(outcome.scores, outcome.labels)

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from caffetools.cli import ToolError
 from caffetools.pretrained.registry import Model, find
+from caffetools.suggest import did_you_mean
 
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
@@ -50,7 +51,12 @@ class Plan:
             self._require_what_the_registry_lacks(self.published)
         if "train_on" in pretrained:
             self._add_source(pretrained["train_on"]["dataset"])
-        wanting = [name for name, row in self._experiments.items() if row["pretrained"]]
+        self._require_starts()
+        wanting = [
+            name
+            for name, row in self._experiments.items()
+            if row["pretrained"] and "start_from" not in row
+        ]
         if wanting and not pretrained:
             raise ToolError(
                 f"config: experiment '{wanting[0]}' starts from pretrained weights, but "
@@ -71,6 +77,29 @@ class Plan:
                 "config: model.mean_value and model.subtract_mean: true; a net subtracts either "
                 "these values or the mean of the training images, so leave one of them out"
             )
+
+    def _require_starts(self) -> None:
+        """Every ``start_from`` names another experiment with the same heads, and none a circle."""
+        for name in self._experiments:
+            place = f"config: experiments.{name}.start_from"
+            seen = [name]
+            while "start_from" in self._experiments[seen[-1]]:
+                before = self._experiments[seen[-1]]["start_from"]
+                if before not in self._experiments:
+                    raise ToolError(
+                        f"{place}: there is no experiment {before!r}"
+                        f"{did_you_mean(before, self._experiments)}"
+                    )
+                if before in seen:
+                    raise ToolError(f"{place}: {' -> '.join([*seen, before])} is a circle")
+                seen.append(before)
+            if len(seen) > 1:
+                own, other = (self._new_head(self.target, each) for each in seen[:2])
+                if own != other:
+                    raise ToolError(
+                        f"{place}: the head is {own!r}, and that of {seen[1]!r} is {other!r}, so "
+                        "it would start anew; give both the same new_head, or none"
+                    )
 
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]
@@ -136,11 +165,7 @@ class Plan:
         if not checksums and self.published and self.published.checksum:
             checksums = dict([self.published.checksum])
         return [
-            *(
-                word
-                for url in ([urls] if isinstance(urls, str) else urls)
-                for word in ("--url", url)
-            ),
+            *(word for url in urls for word in ("--url", url)),
             *_options(checksums),
         ]
 
@@ -272,13 +297,26 @@ class Plan:
             *(["--compile"] if training["compile"] else []),
         ]
 
+    def preflight_options(self, dataset: str, experiment: str) -> list[str]:
+        """What the preflight is told of one experiment."""
+        accepted = self._config["preflight"]["accept"]
+        if "start_from" in self.experiment(dataset, experiment):
+            told = ["--no-new-head"]
+        else:
+            new = self._new_head(dataset, experiment)
+            told = ["--new-head", *([new] if isinstance(new, str) else new)]
+        return [*told, *(["--accept", *accepted] if accepted else [])]
+
     @property
     def evaluation_options(self) -> list[str]:
         """What the evaluating command is told of how to judge."""
         return _options(self._config["evaluation"])
 
-    def weights(self, dataset: str, experiment: str) -> Optional[str]:
+    def weights(self, dataset: str, experiment: str, seed: int) -> Optional[str]:
         """The weights that a run starts from, None for the fillers'."""
+        before = self.experiment(dataset, experiment).get("start_from")
+        if before:
+            return f"{run_folder(dataset, before, seed)}/final.caffemodel"
         if dataset == self.source or not self.experiment(dataset, experiment)["pretrained"]:
             return None
         return self.gray_weights if self._are_made_gray else self.pretrained_weights

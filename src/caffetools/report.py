@@ -101,6 +101,7 @@ class Experiment:
     intervals: Mapping[str, Any]
     per_class: Sequence[Mapping[str, Any]]
     figures: Sequence[Figure]
+    findings: Sequence[Mapping[str, str]]
     changes: int
     patch: Sequence[Hunk]
     kept_statistics: Sequence[str]
@@ -155,6 +156,17 @@ def read_figures(texts: Sequence[str], monitored: str) -> dict[str, list[Figure]
     return figures
 
 
+def read_findings(texts: Sequence[str]) -> dict[str, list[Mapping[str, str]]]:
+    """What was found before training, of ``EXPERIMENT:JSON`` entries, by experiment."""
+    findings = {}
+    for text in texts:
+        experiment, colon, path = text.partition(":")
+        if not colon:
+            raise ToolError(f"--preflight: expected EXPERIMENT:JSON, found {text!r}")
+        findings[experiment] = read_json(Path(path))["findings"]
+    return findings
+
+
 def embedded(path: Path) -> str:
     """The PNG as a ``data`` URL."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
@@ -181,7 +193,11 @@ def class_means(name: str, evaluations: Sequence[Mapping[str, Any]]) -> list[dic
 
 
 def experiment_of(
-    name: str, colour: str, runs: Sequence[Run], figures: Sequence[Figure]
+    name: str,
+    colour: str,
+    runs: Sequence[Run],
+    figures: Sequence[Figure],
+    findings: Sequence[Mapping[str, str]],
 ) -> Experiment:
     """What the page shows of one experiment."""
     evaluations = [run.evaluation for run in runs]
@@ -210,6 +226,7 @@ def experiment_of(
         intervals=evaluations[0]["intervals"],
         per_class=class_means(name, evaluations),
         figures=figures,
+        findings=findings,
         changes=len(runs[0].patch),
         patch=hunks(runs[0].patch),
         kept_statistics=kept_statistics(runs[0].patch),
@@ -238,17 +255,27 @@ def p_text(p: float) -> str:
 def context(
     runs: Mapping[str, Sequence[Run]],
     figures: Mapping[str, Sequence[Figure]],
+    findings: Mapping[str, Sequence[Mapping[str, str]]],
     accuracies: Sequence[float],
     differences: Sequence[Difference],
 ) -> dict[str, Any]:
     """All that the template needs of the experiments."""
-    unknown = sorted(set(figures) - set(runs))
-    if unknown:
-        raise ToolError(f"--figure names experiment {unknown[0]!r}, of which no --run was given")
+    for option, named in (("--figure", figures), ("--preflight", findings)):
+        unknown = sorted(set(named) - set(runs))
+        if unknown:
+            raise ToolError(
+                f"{option} names experiment {unknown[0]!r}, of which no --run was given"
+            )
     histories = {name: [run.history for run in group] for name, group in runs.items()}
     arms = [arm_of(name, group) for name, group in histories.items()]
     experiments = [
-        experiment_of(name, COLOURS[i % len(COLOURS)], group, figures.get(name, []))
+        experiment_of(
+            name,
+            COLOURS[i % len(COLOURS)],
+            group,
+            figures.get(name, []),
+            findings.get(name, []),
+        )
         for i, (name, group) in enumerate(runs.items())
     ]
     return {
@@ -297,6 +324,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EXPERIMENT:SEED:DIR",
         help="a run's folder with history.csv, evaluation.json and patch.json; one for each run",
     )
+    add(
+        "--preflight",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="EXPERIMENT:JSON",
+        help="what caffetools.preflight found of an experiment",
+    )
     add("--significance", type=Path, help="CSV from caffetools.significance")
     add("--comparison", type=Path, required=True, help="PNG from caffetools.plots.comparison")
     add(
@@ -334,6 +369,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         **context(
             read_runs(options.run),
             figures,
+            read_findings(options.preflight),
             options.accuracies,
             read_differences(options.significance) if options.significance else [],
         ),

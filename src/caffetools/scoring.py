@@ -106,8 +106,8 @@ def forward(scored: ScoredNet, weights: Path, entries: int) -> Outcome:
     return Outcome(all_scores, metrics.log_softmax(all_scores), all_labels.astype(np.int64))
 
 
-def load(message: Any, weights: Optional[Path] = None) -> Any:
-    """The net of a NetParameter in phase TEST, with the weights of a file if one is given.
+def load(message: Any, weights: Optional[Path] = None, phase: int = prototxt.TEST) -> Any:
+    """The net of a NetParameter in one phase, with the weights of a file if one is given.
 
     Raises :class:`ToolError` where a layer of the net has none in the file.
     """
@@ -115,7 +115,7 @@ def load(message: Any, weights: Optional[Path] = None) -> Any:
     known = _layers_of(weights) if weights else None
     given = {"weights": str(weights)} if weights else {}
     with _written(message) as path:
-        net = caffe.Net(str(path), caffe.TEST, **given)
+        net = caffe.Net(str(path), phase, **given)
     if weights and known is not None:
         _check_names(net, weights, known)
     return net

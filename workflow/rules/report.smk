@@ -1,6 +1,5 @@
 # Figures and the report.
 PLOTS = "results/{dataset}/plots"
-FIRST_SEED = PLAN.seeds[0]
 FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
 OVER_SEEDS = ("confusion", "calibration")
 
@@ -14,7 +13,7 @@ rule curves:
             f"{PLOTS}/{{experiment}}.curves.png",
             caption="../report/curves.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "curves"},
+            labels={"figure": "curves", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/curves.{experiment}.log",
@@ -31,7 +30,9 @@ rule curves:
 rule kernels:
     """First-layer kernels before and after, of the first seed."""
     input:
-        before=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        before=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, FIRST_SEED
+        )
         or [],
         after=f"results/{{dataset}}/experiments/{{experiment}}/seed{FIRST_SEED}/final.caffemodel",
     output:
@@ -39,7 +40,7 @@ rule kernels:
             f"{PLOTS}/{{experiment}}.kernels.png",
             caption="../report/kernels.rst",
             category="Training",
-            labels={"experiment": "{experiment}", "figure": "kernels"},
+            labels={"figure": "kernels", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/kernels.{experiment}.log",
@@ -66,7 +67,7 @@ rule confusion:
             f"{PLOTS}/{{experiment}}.confusion.png",
             caption="../report/confusion.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "confusion matrix"},
+            labels={"figure": "confusion matrix", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/confusion.{experiment}.log",
@@ -91,7 +92,7 @@ rule samples:
             f"{PLOTS}/{{experiment}}.samples.png",
             caption="../report/samples.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "samples"},
+            labels={"figure": "samples", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/samples.{experiment}.log",
@@ -117,7 +118,7 @@ rule mistakes:
             f"{PLOTS}/{{experiment}}.mistakes.png",
             caption="../report/mistakes.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "worst mistakes"},
+            labels={"figure": "worst mistakes", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/mistakes.{experiment}.log",
@@ -143,7 +144,7 @@ rule calibration:
             f"{PLOTS}/{{experiment}}.calibration.png",
             caption="../report/calibration.rst",
             category="Evaluation",
-            labels={"experiment": "{experiment}", "figure": "calibration"},
+            labels={"figure": "calibration", "experiment": "{experiment}"},
         ),
     log:
         "results/{dataset}/logs/calibration.{experiment}.log",
@@ -168,7 +169,7 @@ rule significance:
             f"results/{PLAN.target}/significance.csv",
             caption="../report/significance.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "differences in test accuracy"},
+            labels={"figure": "differences in test accuracy", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/significance.log",
@@ -192,7 +193,7 @@ rule comparison:
             f"results/{PLAN.target}/plots/comparison.png",
             caption="../report/comparison.rst",
             category="Comparison",
-            labels={"experiment": "all", "figure": "accuracy by iteration"},
+            labels={"figure": "accuracy by iteration", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/comparison.log",
@@ -213,6 +214,7 @@ rule report_page:
         runs(f"{RUN}/history.csv"),
         runs(f"{RUN}/evaluation.json"),
         runs(f"{RUN}/patch.json"),
+        expand(PREFLIGHT, dataset=PLAN.target, experiment=PLAN.experiments),
         expand(
             "results/{dataset}/plots/{experiment}.{figure}.png",
             dataset=PLAN.target,
@@ -227,8 +229,8 @@ rule report_page:
         report(
             f"results/{PLAN.target}/report.html",
             caption="../report/report.rst",
-            category="Report",
-            labels={"experiment": "all", "figure": "page"},
+            category="Overview",
+            labels={"figure": "page", "experiment": "all"},
         ),
     log:
         f"results/{PLAN.target}/logs/report.log",
@@ -241,6 +243,10 @@ rule report_page:
         title=config["report"]["title"],
         accuracies=config["report"]["accuracies"],
         runs=PLAN.labelled_runs(),
+        preflight=[
+            f"{experiment}:{PREFLIGHT.format(dataset=PLAN.target, experiment=experiment)}"
+            for experiment in PLAN.experiments
+        ],
         figures=[
             f"{experiment}:{'all' if figure in OVER_SEEDS else FIRST_SEED}:{figure}:"
             f"results/{PLAN.target}/plots/{experiment}.{figure}.png"
@@ -251,5 +257,5 @@ rule report_page:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
         " --significance {input.significance:q}"
-        " --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
+        " --preflight {params.preflight:q} --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"

@@ -84,6 +84,45 @@ rule patch:
         " --output $(dirname {output.net:q}) 2> {log:q}"
 
 
+rule preflight:
+    """Report what would go wrong with a training; an error stops the run before it starts."""
+    input:
+        net=expand(rules.patch.output.net, seed=FIRST_SEED, allow_missing=True),
+        solver=expand(rules.patch.output.solver, seed=FIRST_SEED, allow_missing=True),
+        lmdbs=lmdb_inputs("train", "val"),
+        mean=(
+            "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
+        ),
+        classes="results/{dataset}/dataset/classes.txt",
+        weights=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, FIRST_SEED
+        )
+        or [],
+    output:
+        PREFLIGHT,
+    log:
+        "results/{dataset}/logs/preflight.{experiment}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/preflight.{experiment}.tsv"
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.preflight.__main__"),
+        options=lambda wildcards, input: [
+            *(["--weights", input.weights] if input.weights else []),
+            *PLAN.preflight_options(wildcards.dataset, wildcards.experiment),
+        ],
+    shell:
+        "python -m caffetools.preflight --solver {input.solver:q} --classes {input.classes:q}"
+        " {params.options:q} --output {output:q} 2> {log:q}"
+
+
+rule preflight_all:
+    """What would go wrong, of every experiment, without any training on the target."""
+    input:
+        expand(PREFLIGHT, dataset=PLAN.target, experiment=PLAN.experiments),
+
+
 rule train:
     """Train one run, from its last snapshot if it was stopped."""
     input:
@@ -93,8 +132,13 @@ rule train:
         mean=(
             "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
-        weights=lambda wildcards: PLAN.weights(wildcards.dataset, wildcards.experiment)
+        weights=lambda wildcards: PLAN.weights(
+            wildcards.dataset, wildcards.experiment, int(wildcards.seed)
+        )
         or [],
+        # Not ancient(): where both must run, Snakemake would then forget that this one must. A
+        # preflight alone costs no training, which finds its last snapshot and is done.
+        preflight=PREFLIGHT,
     output:
         weights=f"{RUN}/final.caffemodel",
         history=f"{RUN}/history.csv",
