@@ -15,8 +15,8 @@ mean            what was subtracted from each channel, in that order
 scale           what the rest was multiplied by
 classes         how many outputs the heads have
 heads           the layers whose outputs are the classes, the one that answers last
-accuracy        top1 and top5, in percent, of ILSVRC 2012's 50,000 validation images,
-                one crop of each, from its middle
+accuracy        top1 and top5, in percent, of ILSVRC 2012's 50,000 validation images by
+                one crop of each, as the source measured it
 license         what the weights may be used for
 solver          fields of the published solver, or of what the paper says of it
 sources         for each figure that is given, where it is from; mirrors are those
