@@ -11,8 +11,9 @@ import caffe
 from caffetools import prototxt
 from caffetools.cli import ToolError
 from caffetools.preflight.finding import ERROR, NOTE, WARNING, Finding
-from caffetools.prototxt import TEST, TRAIN, did_you_mean, phase_view
+from caffetools.prototxt import TEST, TRAIN, phase_view
 from caffetools.schedule import learning_rate, require_fields
+from caffetools.suggest import did_you_mean
 
 
 def read_net(solver_file: Path, solver: Any) -> tuple[Path, Any]:
