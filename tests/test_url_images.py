@@ -221,7 +221,9 @@ def test_an_unfit_table_is_told(tmp_path: Path, text: str, complaint: str) -> No
 
 
 def test_a_broken_archive_is_told(tmp_path: Path) -> None:
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"image_url,label\n" + b"http://a/b,1\n" * 99)[:-20])
+    (tmp_path / "t.csv.gz").write_bytes(
+        gzip.compress(b"image_url,label\n" + b"http://a/b,1\n" * 99)[:-20]
+    )
     with pytest.raises(ToolError, match="cannot be read as a table"):
         fetch(tmp_path / "t.csv.gz")
 
