@@ -49,6 +49,11 @@ def as_param(value):
     return json.dumps(value, sort_keys=True)
 
 
+def one_of(names):
+    """A pattern for these names; of none, one that nothing fits."""
+    return "|".join(names) or "(?!)"
+
+
 def lmdb_inputs(*splits):
     """LMDBs of the target of the wildcard, each with the manifest that tells of a change."""
     return [f"results/{{dataset}}/lmdb/{split}.json" for split in splits] + [
@@ -64,7 +69,8 @@ def database_folder(wildcards, input):
 def listing(dataset):
     """Changes when an image of a user's folder is added, removed or replaced."""
     folder = Path(PLAN.folder(dataset))
-    if PLAN.is_built_in(dataset) or not folder.is_dir():
+    is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
+    if is_made or not folder.is_dir():
         return ""
     return folder_digest(folder)
 
