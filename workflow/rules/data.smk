@@ -2,13 +2,13 @@
 
 
 rule example_images:
+    """Write one of the built-in example sets as PNG files in class folders."""
     output:
         directory("results/{dataset}/images"),
     log:
         "results/{dataset}/logs/example_images.log",
     benchmark:
         "results/{dataset}/benchmarks/example_images.tsv"
-    """Write one of the built-in example sets as PNG files in class folders."""
     wildcard_constraints:
         dataset=one_of(filter(PLAN.is_built_in, PLAN.datasets)),
     conda:
@@ -21,6 +21,7 @@ rule example_images:
 
 
 rule url_images:
+    """Fetch the images of a table of addresses into class folders, and tell which are lost."""
     input:
         lambda wildcards: PLAN.table_inputs(wildcards.dataset),
     output:
@@ -30,7 +31,6 @@ rule url_images:
         "results/{dataset}/logs/url_images.log",
     benchmark:
         "results/{dataset}/benchmarks/url_images.tsv"
-    """Fetch the images of a table of addresses into class folders, and tell which are lost."""
     wildcard_constraints:
         dataset=one_of(filter(PLAN.is_table, PLAN.datasets)),
     conda:

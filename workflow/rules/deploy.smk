@@ -16,9 +16,7 @@ rule bundle:
         evaluation=f"{FIRST}/evaluation.json",
         lmdb=lmdb_inputs("test"),
         mean=(
-            "results/{dataset}/mean.binaryproto"
-            if config["model"]["subtract_mean"]
-            else []
+            "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
         classes="results/{dataset}/dataset/classes.txt",
         manifest="results/{dataset}/dataset/manifest.csv",

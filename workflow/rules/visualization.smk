@@ -5,9 +5,7 @@ LOOKED_INTO = dict(
     net=f"{FIRST_RUN}/train_val.prototxt",
     weights=f"{FIRST_RUN}/final.caffemodel",
     lmdb=lmdb_inputs("test"),
-    mean=(
-        "results/{dataset}/mean.binaryproto" if config["model"]["subtract_mean"] else []
-    ),
+    mean=("results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []),
     classes="results/{dataset}/dataset/classes.txt",
 )
 
