@@ -23,7 +23,10 @@ rule example_images:
 rule url_images:
     """Fetch the images of a table of addresses into class folders, and tell which are lost."""
     input:
-        lambda wildcards: PLAN.table_inputs(wildcards.dataset),
+        table=lambda wildcards: PLAN.dataset(wildcards.dataset)["source"],
+        names=lambda wildcards: PLAN.dataset(wildcards.dataset)["table"].get(
+            "names", []
+        ),
     output:
         images=directory("results/{dataset}/images"),
         lost="results/{dataset}/lost.csv",
@@ -41,7 +44,7 @@ rule url_images:
         store="results/{dataset}/downloads",
         options=lambda wildcards: PLAN.table_options(wildcards.dataset),
     shell:
-        "python -m caffetools.url_images --table {input[0]:q} {params.options:q}"
+        "python -m caffetools.url_images --table {input.table:q} {params.options:q}"
         " --store {params.store:q} --output {output.images:q} --table-of-lost {output.lost:q}"
         " 2> {log:q}"
 
