@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,34 +48,32 @@ class Recorder:
 
     def __init__(self, solver: Any, max_iter: int) -> None:
         self.rows: list[Magnitude] = []
-        self._solver = solver
+        # Not the solver: it holds this object by the callback, and would never be let go.
+        self._net = solver.net
         self._interval = interval(max_iter)
+        self._is_due = False
         self._gradients: dict[str, float] = {}
         # Our runtime need not keep blobs for this callback, which looks at parameters alone.
         add = getattr(solver, "add_unseeing_callback", solver.add_callback)
         add(lambda: None, self._note)
 
-    def is_due(self, iteration: int) -> bool:
-        """Whether the step that leads to ``iteration`` is recorded."""
-        return iteration % self._interval == 0
-
-    def _note(self) -> None:
-        """Called after backward, before the update, which takes the gradients' place."""
-        self._gradients = {}
-        if self.is_due(int(self._solver.iter) + 1):
-            self._gradients = nets.gradient_magnitudes(self._solver.net)
-
-    def record(self) -> None:
-        """After a step: record it if it is due."""
-        iteration = int(self._solver.iter)
-        if not self.is_due(iteration):
+    @contextmanager
+    def recording(self, iteration: int) -> Iterator[None]:
+        """Record the step made within, which leads to ``iteration``, if it is due."""
+        self._is_due = iteration % self._interval == 0
+        yield
+        if not self._is_due:
             return
-        updates = nets.update_magnitudes(self._solver.net)
-        weights = nets.weight_magnitudes(self._solver.net)
+        updates, weights = nets.update_magnitudes(self._net), nets.weight_magnitudes(self._net)
         self.rows += [
             Magnitude(iteration, layer, gradient, updates[layer], weights[layer])
             for layer, gradient in self._gradients.items()
         ]
+
+    def _note(self) -> None:
+        """Called after backward, before the update, which takes the gradients' place."""
+        if self._is_due:
+            self._gradients = nets.gradient_magnitudes(self._net)
 
     def checked(self, rows: Iterable[Magnitude], iteration: int) -> list[Magnitude]:
         """Those of ``rows`` up to ``iteration``, from which a training can go on.
@@ -82,8 +81,8 @@ class Recorder:
         Raises :class:`ToolError` where what was due is not there, row by row.
         """
         kept = [row for row in rows if row.iteration <= iteration]
-        due = [step for step in range(1, iteration + 1) if self.is_due(step)]
-        expected = [(step, layer) for step in due for layer in self._solver.net.params]
+        due = range(self._interval, iteration + 1, self._interval)
+        expected = [(step, layer) for step in due for layer in self._net.params]
         if [(row.iteration, row.layer) for row in kept] != expected:
             raise ToolError("the magnitudes are not those of every layer at every interval")
         return kept

@@ -128,8 +128,8 @@ class Trainer:
             yield self._record(Row(0))
         while self.iteration < self.param.max_iter:
             rate = learning_rate(self.param, self.iteration)
-            self._step(1)
-            self._magnitudes.record()
+            with self._magnitudes.recording(self.iteration + 1):
+                self._step(1)
             yield self._record(Row(self.iteration, loss_of(self.solver.net), rate))
             if self._is_snapshot_due():
                 self.snapshot()

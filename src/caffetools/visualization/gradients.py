@@ -96,7 +96,8 @@ class GradientsDisplay:
         upper, lower = axes
         plot_magnitudes(self.iterations, self.gradients, upper, "gradient |g|")
         plot_magnitudes(self.iterations, self.relative_updates, lower, "update |u| / |w|")
-        lower.axhline(_USUAL, color=COLOURS[5], linewidth=4, alpha=0.4, zorder=0)
+        if self.gradients:
+            lower.axhline(_USUAL, color=COLOURS[5], linewidth=4, alpha=0.4, zorder=0)
         upper.set(xlabel="", title=self.title)
         return axes
 
