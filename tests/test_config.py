@@ -218,4 +218,5 @@ def test_defaults_are_filled_in():
     }  # fmt: skip
     assert config["preflight"] == {"accept": []}
     assert config["evaluation"] == {"crops": 1, "resamples": 2000}
+    assert config["bundle"] == {"images": 64, "opencv": True}
     assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]

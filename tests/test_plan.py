@@ -72,6 +72,15 @@ def test_runs_are_labelled_for_commands_that_take_several():
     assert plan_of().labelled_runs()[0] == "tuned:0:results/bars/experiments/tuned/seed0"
 
 
+def test_bundles_are_of_the_first_seed_and_tested_as_told():
+    assert plan_of(experiments={"b": {}, "a": {}}, seeds=[5, 2]).labelled_parity == [
+        f"{name}:5:results/bars/experiments/{name}/bundle/parity.json" for name in "ba"
+    ]
+    assert plan_of().bundle_options == ["--count", "64"]
+    less = plan_of(bundle={"images": 3, "opencv": False})
+    assert less.bundle_options == ["--count", "3", "--without-opencv"]
+
+
 def test_experiments_and_seeds_keep_their_order():
     plan = plan_of(experiments={"z": {}, "a": {}}, seeds=[7, 3])
     assert plan.experiments == ["z", "a"]

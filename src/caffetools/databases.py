@@ -56,6 +56,20 @@ def keys(database: Path, backend: str = "lmdb") -> Generator[bytes, None, None]:
         yield from transaction.cursor().iternext(keys=True, values=False)
 
 
+def spread(database: Path, count: int) -> list[tuple[bytes, bytes]]:
+    """``count`` records of an LMDB, evenly spaced in the order of keys; all if there are fewer.
+
+    Raises :class:`ToolError` if it is none or empty.
+    """
+    with _reading_lmdb(database) as transaction:
+        found = list(transaction.cursor().iternext(keys=True, values=False))
+        if not found:
+            raise ToolError(f"{database}: expected at least one record, found an empty LMDB")
+        count = min(count, len(found))
+        chosen = [found[place * len(found) // count] for place in range(count)]
+        return [(key, bytes(transaction.get(key))) for key in chosen]
+
+
 def views(
     database: Path, backend: str = "lmdb", step: int = 1
 ) -> Generator[tuple[memoryview, memoryview], None, None]:

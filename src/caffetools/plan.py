@@ -312,6 +312,14 @@ class Plan:
         """What the evaluating command is told of how to judge."""
         return _options(self._config["evaluation"])
 
+    @property
+    def bundle_options(self) -> list[str]:
+        """What the command that makes bundles is told of its parity test."""
+        bundle = self._config["bundle"]
+        return _options({"count": bundle["images"]}) + (
+            [] if bundle["opencv"] else ["--without-opencv"]
+        )
+
     def weights(self, dataset: str, experiment: str, seed: int) -> Optional[str]:
         """The weights that a run starts from, None for the fillers'."""
         before = self.experiment(dataset, experiment).get("start_from")
@@ -347,6 +355,14 @@ class Plan:
             f"{experiment}:{seed}:{Path(run_folder(self.target, experiment, seed), file)}"
             for experiment in self.experiments
             for seed in self.seeds
+        ]
+
+    @property
+    def labelled_parity(self) -> list[str]:
+        """Of every experiment's bundle what its parity test said, as ``EXPERIMENT:SEED:PATH``."""
+        return [
+            f"{name}:{self.seeds[0]}:results/{self.target}/experiments/{name}/bundle/parity.json"
+            for name in self.experiments
         ]
 
 

@@ -7,7 +7,6 @@ its text is computed from the files given; see :mod:`caffetools.claims` for the 
 from __future__ import annotations
 
 import argparse
-import base64
 import csv
 import json
 import math
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-import jinja2
-
+from caffetools import pages
 from caffetools.claims import describe, number
 from caffetools.cli import ToolError, run
 from caffetools.comparison import Estimate, Reach, arm_of, compare_all, estimate, reach_table
 from caffetools.files import write_text
 from caffetools.history import History, read_history
+from caffetools.pages import data_url
 from caffetools.patch_diff import Hunk, hunks, kept_statistics
 from caffetools.plots.comparison import parse_run
 from caffetools.plots.style import COLOURS
@@ -81,6 +80,15 @@ class Figure:
 
     caption: str
     url: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What the parity test said of a bundle; see :mod:`caffetools.bundle.parity`."""
+
+    experiment: str
+    seed: int
+    parity: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,14 @@ def read_figures(texts: Sequence[str], monitored: str) -> dict[str, list[Figure]
     return figures
 
 
+def read_parity(texts: Sequence[str]) -> list[Deployed]:
+    """What the parity tests of ``EXPERIMENT:SEED:FILE`` entries said, in their order."""
+    return [
+        Deployed(experiment, seed, read_json(path))
+        for experiment, seed, path in map(parse_run, texts)
+    ]
+
+
 def read_findings(texts: Sequence[str]) -> dict[str, list[Mapping[str, str]]]:
     """What was found before training, of ``EXPERIMENT:JSON`` entries, by experiment."""
     findings = {}
@@ -169,7 +185,7 @@ def read_findings(texts: Sequence[str]) -> dict[str, list[Mapping[str, str]]]:
 
 def embedded(path: Path) -> str:
     """The PNG as a ``data`` URL."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    return data_url("image/png", path.read_bytes())
 
 
 # --- computing --------------------------------------------------------------------------
@@ -292,14 +308,7 @@ def context(
 
 def render(values: Mapping[str, Any]) -> str:
     """The page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = pages.environment(_TEMPLATES)
     environment.filters["number"] = number
     environment.filters["reach"] = reach_text
     environment.filters["interval"] = interval_text
@@ -333,6 +342,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what caffetools.preflight found of an experiment",
     )
     add("--significance", type=Path, help="CSV from caffetools.significance")
+    add(
+        "--parity",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="EXPERIMENT:SEED:FILE",
+        help="parity.json of the bundle that was made of a run",
+    )
     add("--comparison", type=Path, required=True, help="PNG from caffetools.plots.comparison")
     add(
         "--figure",
@@ -366,6 +383,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         "dropped": dropped[:_MOST_DROPPED],
         "dropped_more": max(0, len(dropped) - _MOST_DROPPED),
         "comparison": embedded(options.comparison),
+        "deployed": read_parity(options.parity),
         **context(
             read_runs(options.run),
             figures,

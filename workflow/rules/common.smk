@@ -32,6 +32,7 @@ def checked_plan(schema):
 
 PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
 RUN = "results/{dataset}/experiments/{experiment}/seed{seed}"
+# Of whose run figures and bundles are made.
 FIRST_SEED = PLAN.seeds[0]
 PREFLIGHT = "results/{dataset}/experiments/{experiment}/preflight.json"
 
