@@ -9,7 +9,7 @@ rule significance:
     output:
         report(
             f"results/{PLAN.target}/significance.csv",
-            caption="../report/significance.rst",
+            caption="../../src/caffetools/templates/report.significance.rst",
             category="Comparison",
             labels={"figure": "differences in test accuracy", "experiment": "all"},
         ),
@@ -51,7 +51,7 @@ rule report_page:
     output:
         report(
             f"results/{PLAN.target}/report.html",
-            caption="../report/report.rst",
+            caption="../../src/caffetools/templates/report.report.rst",
             category="Overview",
             labels={"figure": "page", "experiment": "all"},
         ),
