@@ -72,6 +72,7 @@ def test_files_are_sized_for_the_net_and_stay_as_they_are_without_a_transform():
     np.testing.assert_array_equal(
         found.all_inputs(), np.array(resized, np.float32).transpose(0, 3, 1, 2)
     )
+    np.testing.assert_array_equal(found.chosen.pictures[1], resized[1][:, :, ::-1])
     assert found.chosen.names == ["0.png", "2.png"]
     assert found.chosen.labels == [None, None]
 

@@ -76,3 +76,13 @@ def runs(pattern, experiments=None):
         experiment=experiments or PLAN.experiments,
         seed=PLAN.seeds,
     )
+
+
+def weights_before(wildcards):
+    """The weights that the first seed started from, none where it started from fillers."""
+    return PLAN.weights(wildcards.dataset, wildcards.experiment, FIRST_SEED) or []
+
+
+def before_option(wildcards, input):
+    """The option that tells a command of the weights before, where there are some."""
+    return ["--before", input.before] if input.before else []

@@ -12,16 +12,6 @@ LOOKED_INTO = dict(
 )
 
 
-def weights_before(wildcards):
-    """The weights that an experiment started from, none where it started from fillers."""
-    return PLAN.weights(wildcards.dataset, wildcards.experiment, FIRST_SEED) or []
-
-
-def before_option(wildcards, input):
-    """The option that tells a command of the weights before, where there are some."""
-    return ["--before", input.before] if input.before else []
-
-
 rule kernels:
     """First-layer kernels before, after and their difference, of the first seed."""
     input:
