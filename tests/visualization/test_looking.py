@@ -225,6 +225,8 @@ def test_the_likeliest_come_first_and_among_equals_the_lower_class():
     assert [one.classes.tolist() for one in found] == [[1, 3, 0], [0, 2, 3]]
     np.testing.assert_array_equal(found[1].probabilities, [0.7, 0.2, 0.1])
     assert len(top5.likeliest(rows)[0].classes) == 4
+    equal = np.tile([0.01, 0.02], (1, 500))
+    assert top5.likeliest(equal)[0].classes.tolist() == [1, 3, 5, 7, 9]
 
 
 def test_probabilities_are_those_of_the_net_with_and_without_a_softmax():
