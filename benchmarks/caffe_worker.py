@@ -47,7 +47,7 @@ def main():
         start = time.perf_counter()
         step(options.steps)
         seconds.append((time.perf_counter() - start) / options.steps)
-    loss = float(solver.net.blobs["loss"].data)
+    loss = float(solver.net.blobs[solver.net.outputs[-1]].data)
     json.dump({"seconds": seconds, "warm_up": warm_up, "loss": loss}, sys.stdout)
 
 

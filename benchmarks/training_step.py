@@ -36,9 +36,9 @@ from google.protobuf import text_format
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import bvlc
-import nets
 
 from caffe.proto import caffe_pb2
+from caffetools.pretrained import nets
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parent / "config" / "models"
@@ -86,7 +86,7 @@ CASES = {
 
 def write_job(case: Case, folder: Path) -> None:
     """The solver, the net without its test layers, its LMDB of noise and its mean."""
-    net, solver = WRITTEN[case.net](case) if case.net in WRITTEN else read_model(case)
+    net, solver = (read_model if (MODELS / case.net).exists() else write_model)(case)
     for name in ("test_iter", "test_interval", "display", "snapshot"):
         solver.ClearField(name)
     solver.random_seed = 1
@@ -103,24 +103,24 @@ def read_model(case: Case) -> tuple[Any, Any]:
     net, solver = caffe_pb2.NetParameter(), caffe_pb2.SolverParameter()
     text_format.Parse((folder / "train_val.prototxt").read_text(), net)
     text_format.Parse((folder / "solver.prototxt").read_text(), solver)
-    in_training = [layer for layer in net.layer if not _is_for_test(layer)]
+    return _in_training(net, case), solver
+
+
+def _in_training(net: Any, case: Case) -> Any:
+    kept = [layer for layer in net.layer if not _is_for_test(layer)]
     del net.layer[:]
-    net.layer.extend(in_training)
+    net.layer.extend(kept)
     net.layer[0].data_param.source = "lmdb"
     net.layer[0].data_param.batch_size = case.batch
-    return net, solver
+    return net
 
 
-def _with_solver(net: Any) -> tuple[Any, Any]:
+def write_model(case: Case) -> tuple[Any, Any]:
+    """The published net of that name, and a solver for it."""
+    net = _in_training(nets.train_val(case.net), case)
     solver = caffe_pb2.SolverParameter(net="train_val.prototxt", base_lr=0.01, momentum=0.9)
     solver.lr_policy, solver.weight_decay = "fixed", 0.0002
     return net, solver
-
-
-WRITTEN = {
-    "googlenet": lambda case: _with_solver(nets.googlenet(case.batch, case.classes)),
-    "resnet50": lambda case: _with_solver(nets.resnet50(case.batch, case.classes)),
-}
 
 
 def _is_for_test(layer: Any) -> bool:

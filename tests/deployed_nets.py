@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from recipes import read_model
 import caffe
 from caffe import layers as L
 from caffe import params as P
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import nets
+from caffetools.pretrained import nets
 
 INPUT_SIZES = {"lenet": (1, 28, 28), "caffenet": (3, 227, 227)}
 
@@ -25,9 +22,9 @@ def _deployed(net: Any, shape: tuple[int, ...], last: str) -> Any:
     n.data = L.Input(shape=[{"dim": list(shape)}])
     deployed = n.to_proto()
     deployed.name = net.name
-    kept = [layer for layer in net.layer if layer.bottom and "label" not in layer.bottom]
-    auxiliary = [layer for layer in kept if layer.name.startswith(("loss1/", "loss2/"))]
-    deployed.layer.extend(layer for layer in kept if layer not in auxiliary)
+    deployed.layer.extend(
+        layer for layer in net.layer if layer.bottom and "label" not in layer.bottom
+    )
     deployed.layer.add(name="prob", type="Softmax", bottom=[last], top=["prob"])
     return deployed
 
@@ -37,14 +34,6 @@ def published(name: str) -> Any:
     return _deployed(
         read_model(name)[0], (2, *INPUT_SIZES[name]), {"lenet": "ip2"}.get(name, "fc8")
     )
-
-
-def googlenet() -> Any:
-    return _deployed(nets.googlenet(1), (1, 3, 224, 224), "loss3/classifier")
-
-
-def resnet50() -> Any:
-    return _deployed(nets.resnet50(1), (1, 3, 224, 224), "fc")
 
 
 def residual() -> Any:
@@ -106,8 +95,8 @@ NETS = {
     "caffenet": lambda: published("caffenet"),
     "residual": residual,
     "fully_convolutional": fully_convolutional,
-    "resnet50": resnet50,
-    "googlenet": googlenet,
+    "resnet50": lambda: nets.deploy("resnet50"),
+    "googlenet": lambda: nets.deploy("googlenet"),
 }
 BIG = {"caffenet", "resnet50", "googlenet"}
 

@@ -1,12 +1,16 @@
-"""The how-to pages' examples as scripts, and a folder for them to start in."""
+"""The how-to pages' examples as scripts, and folders for them to start in."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+import bundles
 from google.protobuf import text_format
 from recipes import REPOSITORY, learnable_images, read_model, without_chance, write_lmdb
+
+from caffetools.bundle import make
 
 FOLDER = REPOSITORY / "docs" / "how-to"
 # What the pages' examples leave behind, among others, by the page's name.
@@ -16,7 +20,22 @@ LEFT = {
         *("snapshots/lenet_best.solverstate", "snapshots/lenet_early_stopping.caffemodel"),
     ),
     "see-inside-a-net": ("conv1.png", "ip2.png", "lenet.caffemodel"),
+    "deploy": ("classes.csv", "classes.html", "net.onnx"),
 }
+
+# Pages whose examples need packages that BVLC's interpreter does not have.
+OURS_ALONE = ("deploy",)
+# Pages whose shell commands start where their Python does, and not beside the default results.
+OWN_COMMANDS = ("deploy",)
+
+
+def prepare(page: Path, folder: Path) -> tuple[str, ...]:
+    """Make ``folder`` what the page's examples start in; the files that they must leave there."""
+    if page.stem == "deploy":
+        write_bundle(folder)
+    else:
+        write_training(folder)
+    return LEFT[page.stem]
 
 
 def script(page: Path) -> str:
@@ -39,3 +58,10 @@ def write_training(folder: Path) -> None:
     (folder / "snapshots").mkdir()
     (folder / "train_val.prototxt").write_text(text_format.MessageToString(net))
     (folder / "solver.prototxt").write_text(text_format.MessageToString(solver))
+
+
+def write_bundle(folder: Path) -> None:
+    """A bundle of a net that subtracts a value from each channel and crops, and its photos."""
+    with contextlib.chdir(folder):
+        transform = "mean_value: 90 mean_value: 100 mean_value: 110 scale: 0.02 crop_size: 15"
+        make.main(bundles.write(folder, transform).arguments())

@@ -146,6 +146,14 @@ def test_an_empty_configuration_is_told_what_it_needs():
         ),
         ({"trainon": {}}, "pretrained: unknown key 'trainon'; did you mean 'train_on'?"),
         ({}, "pretrained: found no key; expected either url and sha256"),
+        ({"sha256": "0" * 64}, "pretrained: found the keys sha256; expected either url and"),
+        ({"modell": "vgg16"}, "pretrained: unknown key 'modell'; did you mean 'model'?"),
+        (
+            {**CONFIG["pretrained"], "model": "vgg16"},
+            "pretrained: found the keys train_on, model; expected either url and sha256",
+        ),
+        ({"url": [], "sha1": "0" * 40}, "pretrained.url: found []; expected a caffemodel to"),
+        ({"url": "w", "sha1": "0" * 64}, "pretrained.sha1: '0000"),
         (
             {**CONFIG["pretrained"], "url": "w.caffemodel", "sha256": "0" * 64},
             "pretrained: found the keys train_on, url, sha256; expected either url and sha256",
@@ -155,6 +163,36 @@ def test_an_empty_configuration_is_told_what_it_needs():
 def test_pretrained_weights_come_from_one_place(pretrained, expected):
     lines = complaints(changed("pretrained", pretrained))
     assert any(line.startswith(expected) for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    "pretrained",
+    [
+        {"url": "w.caffemodel", "sha256": "0" * 64},
+        {"url": "w.caffemodel", "sha1": "0" * 40},
+        {"url": ["one", "two"], "sha1": "0" * 40, "sha256": "0" * 64},
+        {"model": "vgg16"},
+        {"model": "vgg16", "url": "w.caffemodel"},
+        {"model": "vgg16", "url": ["one", "two"], "sha256": "0" * 64},
+    ],
+)
+def test_pretrained_weights_may_be_told_in_these_ways(pretrained):
+    check_config(changed("pretrained", pretrained), SCHEMA)
+
+
+@pytest.mark.parametrize("left_out", [["train_val"], ["solver"], ["head"], ["solver", "head"]])
+def test_a_net_of_ones_own_is_told_whole_and_a_published_one_in_part(left_out):
+    config = fresh(CONFIG)
+    for key in left_out:
+        del config["model"][key]
+    lines = complaints(config)
+    assert lines == [f"model: '{key}' is a required property" for key in sorted(left_out)]
+    config["pretrained"] = {"model": "vgg16"}
+    check_config(config, SCHEMA)
+    del config["model"]
+    check_config(config, SCHEMA)
+    validate(config, str(SCHEMA))
+    assert config["model"] == {"subtract_mean": False}
 
 
 def test_defaults_are_filled_in():
@@ -180,4 +218,5 @@ def test_defaults_are_filled_in():
     }  # fmt: skip
     assert config["preflight"] == {"accept": []}
     assert config["evaluation"] == {"crops": 1, "resamples": 2000}
+    assert config["bundle"] == {"images": 64, "opencv": True}
     assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]

@@ -27,6 +27,7 @@ COMMANDS = (
     "caffetools.plots.confusion",
     "caffetools.plots.curves",
     "caffetools.plots.samples",
+    "caffetools.pretrained.__main__",
     "caffetools.report",
     "caffetools.train",
     "caffetools.visualization.activations",
@@ -111,6 +112,9 @@ def test_commands_that_read_messages_reach_the_schema_alone(packages, before):
         ("visualization/graph.py", {"visualization.graph"}),
         ("snapshots.py", {"train"}),
         ("templates/report.html", {"report"}),
+        ("pretrained/registry.yaml", {"pretrained.__main__"}),
+        ("pretrained/nets/vgg.py", {"pretrained.__main__"}),
+        ("download.py", {"fetch"}),
         ("config.py", set()),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from how_to import LEFT, script, write_training
+from how_to import OWN_COMMANDS, prepare, script
 
 from caffetools.config import check_config
 
@@ -57,17 +57,27 @@ def test_python_runs_on_the_default_results(document, text):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda path: path.stem)
 def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
-    write_training(tmp_path)
+    left = prepare(ROOT / page, tmp_path)
+    if page.stem in OWN_COMMANDS:
+        run_commands(page, tmp_path)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script(ROOT / page)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in LEFT[page.stem]:
+    for name in left:
         assert (tmp_path / name).is_file()
+    if page.stem == "deploy":
+        answers = dict(line.split(" ", 1) for line in done.stdout.splitlines()[:3])
+        assert answers.keys() == {"Caffe", "OpenCV", "ONNX"}
+        assert len(set(answers.values())) == 1, answers
 
 
 TOOLS = [
-    path for path in DOCUMENTS if path.parent.name in ("tools", "how-to") and blocks(path, "sh")
+    path
+    for path in DOCUMENTS
+    if path.parent.name in ("tools", "how-to")
+    and blocks(path, "sh")
+    and path.stem not in OWN_COMMANDS
 ]
 
 
@@ -82,11 +92,15 @@ def test_commands_run_as_their_pages_say(document, tmp_path):
         if shutil.which("dot") is None:
             pytest.skip("Graphviz is not installed")
     (tmp_path / "results").symlink_to(ROOT / "results")
+    run_commands(document, tmp_path)
+
+
+def run_commands(document, folder):
     script = "set -euo pipefail\n" + "\n".join(blocks(document, "sh"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=tmp_path, capture_output=True, text=True,
+        cwd=folder, capture_output=True, text=True,
         env={**os.environ, "PATH": path, "GLOG_minloglevel": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,15 @@ def test_head_that_a_phase_has_its_own_layer_for_is_replaced_in_both() -> None:
     assert [head.inner_product_param.num_output for head in found] == [3, 3]
 
 
+@pytest.mark.parametrize(("classes", "expected"), [(3, 3), (4, 4), (5, 4), (9, 4)])
+def test_no_accuracy_looks_among_more_classes_than_there_are(classes: int, expected: int) -> None:
+    best = """layer { name: "best" type: "Accuracy" bottom: "fc" bottom: "label" top: "best"
+                      accuracy_param { top_k: 4 } include { phase: TEST } }"""
+    patched = heads.replace_head(net_of(NET + best), "fc", "fc_new", classes)
+    assert layer_named(patched, "best").accuracy_param.top_k == expected
+    assert not layer_named(patched, "accuracy").HasField("accuracy_param")
+
+
 def test_convolution_can_be_the_head() -> None:
     text = NET.replace('"InnerProduct"', '"Convolution"').replace("inner_product", "convolution")
     patched = heads.replace_head(net_of(text), "fc", "fc_new", 3)

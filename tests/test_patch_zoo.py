@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import bvlc as bvlc_build
 import pytest
-from recipes import REPOSITORY
 
 from caffetools import batch_norm, patch, prototxt
+from caffetools.pretrained import nets
 from caffetools.settings import check_settings
-
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-import nets
 
 HEADS = ["loss1/classifier", "loss2/classifier", "loss3/classifier"]
 GOOGLENET = {
@@ -24,7 +20,7 @@ GOOGLENET = {
     **{"dropout": {"loss*": 0.5}, "crop_size": 224, "input_shape": [3, 256, 256]},
 }
 RESNET50 = {
-    **{"head": "fc", "new_head": "fc_flickr", "classes": 20, "head_lr_mult": 10},
+    **{"head": "fc1000", "new_head": "fc_flickr", "classes": 20, "head_lr_mult": 10},
     **{"freeze_up_to": "res3a", "input_shape": [3, 256, 256]},
 }
 
@@ -38,7 +34,7 @@ def rates(layer: Any) -> list[float]:
 
 
 def test_googlenets_three_heads_are_new_and_what_is_before_them_is_frozen() -> None:
-    net = patched(nets.googlenet(1), GOOGLENET)
+    net = patched(nets.train_val("googlenet"), GOOGLENET)
     layers = {layer.name: layer for layer in net.layer}
     for head in GOOGLENET["new_head"]:
         assert layers[head].inner_product_param.num_output == 20
@@ -46,17 +42,17 @@ def test_googlenets_three_heads_are_new_and_what_is_before_them_is_frozen() -> N
     assert rates(layers["inception_3b/5x5"]) == rates(layers["conv1/7x7_s2"]) == [0, 0]
     assert rates(layers["inception_4a/5x5"]) == rates(layers["loss1/conv"]) == [1, 2]
     assert layers["loss1/drop_fc"].dropout_param.dropout_ratio == 0.5
-    assert layers["pool5/drop"].dropout_param.dropout_ratio == pytest.approx(0.4)
+    assert layers["pool5/drop_7x7_s1"].dropout_param.dropout_ratio == pytest.approx(0.4)
     assert not set(prototxt.heads(net)) - set(GOOGLENET["new_head"])
 
 
 def test_resnets_batch_norms_are_frozen_with_their_stages() -> None:
-    net = patched(nets.resnet50(1), RESNET50)
+    net = patched(nets.train_val("resnet50"), RESNET50)
     kept = {layer.name for layer in net.layer if layer.batch_norm_param.use_global_stats}
-    stages = ("bn_conv1", "bn_res2", "bn_res3a")
+    stages = ("bn_conv1", "bn2", "bn3a")
     assert kept == {name for name in batch_norm.names(net) if name.startswith(stages)}
     frozen = {layer.name for layer in net.layer if layer.param and not any(rates(layer))}
-    assert {"conv1", "scale_conv1", "scale_res3a_branch1"} <= frozen
+    assert {"conv1", "scale_conv1", "scale3a_branch1"} <= frozen
     assert "res3b_branch2a" not in frozen
 
 
@@ -68,11 +64,9 @@ json.dump([list(net.outputs), list(net.blobs['prob'].data.shape), sorted(net.par
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize(
-    ("make", "settings"), [(nets.googlenet, GOOGLENET), (nets.resnet50, RESNET50)]
-)
+@pytest.mark.parametrize(("model", "settings"), [("googlenet", GOOGLENET), ("resnet50", RESNET50)])
 def test_bvlc_patches_them_alike_and_builds_the_deploy_net(
-    make: Any,
+    model: str,
     settings: dict[str, Any],
     bvlc: bvlc_build.Build,
     tmp_path: Path,
@@ -80,7 +74,7 @@ def test_bvlc_patches_them_alike_and_builds_the_deploy_net(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     files = {
-        "net": prototxt.to_text(make(1)),
+        "net": prototxt.to_text(nets.train_val(model)),
         "solver": 'base_lr: 1 lr_policy: "fixed"',
     }
     for name, text in files.items():

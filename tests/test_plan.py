@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from snakemake.utils import validate
 
 from caffetools.cli import ToolError
 from caffetools.plan import Plan, run_folder
+from caffetools.pretrained.registry import find
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 FETCHED = {"url": "w.caffemodel", "sha256": "0" * 64}
@@ -68,6 +70,15 @@ def test_runs_are_labelled_for_commands_that_take_several():
         for seed in (0, 1)
     ]
     assert plan_of().labelled_runs()[0] == "tuned:0:results/bars/experiments/tuned/seed0"
+
+
+def test_bundles_are_of_the_first_seed_and_tested_as_told():
+    assert plan_of(experiments={"b": {}, "a": {}}, seeds=[5, 2]).labelled_parity == [
+        f"{name}:5:results/bars/experiments/{name}/bundle/parity.json" for name in "ba"
+    ]
+    assert plan_of().bundle_options == ["--count", "64"]
+    less = plan_of(bundle={"images": 3, "opencv": False})
+    assert less.bundle_options == ["--count", "3", "--without-opencv"]
 
 
 def test_experiments_and_seeds_keep_their_order():
@@ -236,6 +247,97 @@ def test_weights_may_be_fetched():
     assert plan.weights("bars", "tuned", 0) == "results/bars/pretrained.gray.caffemodel"
     assert plan.weights("bars", "scratch", 0) is None
     assert plan.source is None
+
+
+# --- published models -----------------------------------------------------------------
+
+
+def published(name: str, model: Any = None, **pretrained: Any) -> Plan:
+    return plan_of(pretrained={"model": name, **pretrained}, model=model)
+
+
+def test_what_is_fetched_and_how_it_is_verified() -> None:
+    assert plan_of().fetch_options == []
+    told = plan_of(pretrained={"url": ["one", "two"], "sha1": "1" * 40, "sha256": "0" * 64})
+    assert told.fetch_options == [
+        *("--url", "one", "--url", "two"),
+        *("--sha256", "0" * 64, "--sha1", "1" * 40),
+    ]
+    assert plan_of(pretrained=FETCHED).fetch_options == [
+        *("--url", "w.caffemodel", "--sha256", "0" * 64),
+    ]
+
+
+def test_a_published_model_brings_where_it_is_with_the_strongest_checksum() -> None:
+    vgg = find("vgg16")
+    urls = [word for url in vgg.urls for word in ("--url", url)]
+    assert published("vgg16").fetch_options == [*urls, "--sha256", vgg.sha256]
+    rcnn = published("rcnn", model={"solver": "s", "mean_value": [104, 117, 123]})
+    assert rcnn.fetch_options == ["--url", *find("rcnn").urls, "--sha1", find("rcnn").sha1]
+
+
+def test_places_and_checksums_of_the_users_own_win() -> None:
+    plan = published("vgg16", url="here.caffemodel")
+    assert plan.fetch_options == ["--url", "here.caffemodel", "--sha256", find("vgg16").sha256]
+    plan = published("vgg16", url="here.caffemodel", sha1="1" * 40)
+    assert plan.fetch_options == ["--url", "here.caffemodel", "--sha1", "1" * 40]
+
+
+def test_a_published_model_brings_its_net_solver_heads_and_mean() -> None:
+    assert published("vgg16").model == {
+        "train_val": "results/bars/published/train_val.prototxt",
+        "solver": "results/bars/published/solver.prototxt",
+        "head": "fc8",
+        "mean_value": [103.939, 116.779, 123.68],
+        "subtract_mean": False,
+    }
+    settings = published("googlenet").settings("bars", "tuned", 0)
+    assert settings["head"] == find("googlenet").heads
+    assert settings["new_head"] == [f"{head}_bars" for head in find("googlenet").heads]
+    assert settings["mean_value"] == [104, 117, 123]
+
+
+def test_what_the_user_says_of_the_net_wins() -> None:
+    own = {"train_val": "n", "solver": "s", "head": "h", "mean_value": [1, 2, 3]}
+    assert published("vgg16", model=own).model == {**own, "subtract_mean": False}
+    plan = published("vgg16", model={"subtract_mean": True})
+    assert "mean_value" not in plan.model
+    assert plan.settings("bars", "tuned", 0)["mean_file"] == "results/bars/mean.binaryproto"
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "message"),
+    [
+        ("vvg16", None, "no published model is named 'vvg16'; did you mean 'vgg16'?"),
+        (
+            "mobilenet_v2",
+            None,
+            "config: pretrained.model 'mobilenet_v2': no solver is known by which it was trained; "
+            "give model.solver",
+        ),
+        (
+            "rcnn",
+            {"solver": "s"},
+            "config: pretrained.model 'rcnn': it is not known which mean its training subtracted",
+        ),
+        (
+            "vgg16",
+            {"mean_value": [1], "subtract_mean": True},
+            "config: model.mean_value and model.subtract_mean: true",
+        ),
+    ],
+)
+def test_what_the_registry_lacks_must_be_told(name: str, model: Any, message: str) -> None:
+    with pytest.raises(ToolError, match=re.escape(message)):
+        published(name, model=model)
+
+
+def test_weights_without_a_checksum_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = replace(find("vgg16"), sha1=None, sha256=None)
+    monkeypatch.setattr("caffetools.plan.find", lambda name: bare)
+    with pytest.raises(ToolError, match=r"no checksum of its weights is known.*sha256$"):
+        published("vgg16")
+    assert published("vgg16", sha256="0" * 64).fetch_options[-2:] == ["--sha256", "0" * 64]
 
 
 COLOUR = {"width": 28, "height": 28, "gray": False}

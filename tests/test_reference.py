@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from recipes import REPOSITORY
 
+from caffetools.pretrained.registry import load as load_models
 from recaffe.layers import layer_types
 
 FOLDER = REPOSITORY / "docs" / "reference"
@@ -58,3 +59,18 @@ def test_every_layer_has_its_settings_with_defaults():
     assert "`softmax_param`" in loss
     assert "`loss_param`" in loss
     assert Path(FOLDER / "messages.md").stat().st_size > 10_000
+
+
+def test_every_published_model_has_its_figures():
+    page = (FOLDER / "pretrained.md").read_text(encoding="utf-8")
+    for name, model in load_models().items():
+        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        assert section.count("| not known |") == sum(
+            value is None
+            for value in (
+                *(model.sha1, model.sha256, model.bytes, model.mean, model.accuracy),
+                *(model.license, model.solver, model.prototxt, model.channel_order),
+            )
+        )
+        for source in model.sources.values():
+            assert f"[source]({source})" in section

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from caffetools import metrics, report, significance
+from caffetools.bundle import parity
 from caffetools.cli import ToolError
 from caffetools.evaluate import write_results
 from caffetools.history import Row, write_history
@@ -284,7 +285,7 @@ def test_one_experiment_of_one_seed_makes_a_page_without_intervals(results: Resu
 @pytest.mark.parametrize(
     ("figure", "complaint"),
     [
-        ("alone:1:kernel:x.png", "KIND one of curves, confusion, samples, mistakes"),
+        ("alone:1:kernel:x.png", "KIND one of activations, calibration, comparison"),
         ("alone:1", "expected EXPERIMENT:SEED:KIND:PNG"),
         ("other:1:curves:{png}", "experiment 'other', of which no --run was given"),
     ],
@@ -309,3 +310,23 @@ def test_broken_json_is_named(results: Results) -> None:
     (results.folder / "alone" / "seed1" / "patch.json").write_text("[{")
     with pytest.raises(ToolError, match=r"patch\.json: expected JSON"):
         results.html()
+
+
+def test_page_tells_how_far_the_readers_of_a_bundle_are_apart(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    assert "Deploy" not in Page(results.html()).text
+    probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
+    answers: dict[str, parity.Answer] = {
+        "caffe.Classifier": probabilities + np.array([[3e-6, -3e-6], [0, 0]]),
+        "OpenCV": "it knows no layer of <type>",
+    }
+    path = results.folder / "parity.json"
+    path.write_text(json.dumps(parity.judge(probabilities, answers, ["a.png", "b.png"], CLASSES)))
+    results.more += ["--parity", f"alone:4:{path}"]
+    page = Page(results.html())
+    assert "deploy" in page.ids
+    assert (
+        "experiment seed images caffe.Classifier OpenCV alone 4 2 3.0e-06 not checked" in page.text
+    )
+    assert "alone was not checked by OpenCV: it knows no layer of <type>." in page.text
+    assert "More than 0.0001, and there would be no bundle" in page.text

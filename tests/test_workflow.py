@@ -19,6 +19,7 @@ from miniature import CLASSES, IMAGE, Miniature, fresh
 from test_witness_opencv import assert_same_probabilities
 
 from caffetools import prototxt
+from caffetools.bundle import contents
 from caffetools.history import read_rows
 from caffetools.scoring import net_on
 from caffetools.weights import read_weights
@@ -38,6 +39,7 @@ AFTER_TRAINING = {
         figure: {f"bars/plots/{name}.{figure}.png" for name in ("tuned", "scratch")}
         for figure in FIGURES
     },
+    "bundle": {f"bars/experiments/{name}/bundle/deploy.prototxt" for name in ("tuned", "scratch")},
     "comparison": {"bars/plots/comparison.png"},
     "significance": {"bars/significance.csv"},
     "report_page": {"bars/report.html"},
@@ -135,6 +137,33 @@ def test_opencv_gives_the_probabilities_of_a_run(finished, monkeypatch):
     net = prototxt.read_net(run / "train_val.prototxt")
     scored = net_on(net, finished.path("lmdb/test"))
     assert_same_probabilities(scored.message, run / "deploy.prototxt", run / "final.caffemodel")
+
+
+def test_bundles_are_whole_and_told_in_the_report(finished):
+    page = finished.path("report.html").read_text()
+    for name in ("tuned", "scratch"):
+        bundle = finished.path(f"experiments/{name}/bundle")
+        subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=bundle, check=True)
+        contents.verify(bundle)
+        trained = finished.path(f"experiments/{name}/seed0/final.caffemodel")
+        assert (bundle / contents.WEIGHTS).read_bytes() == trained.read_bytes()
+        readers = json.loads((bundle / contents.PARITY).read_text())["readers"]
+        assert len(readers) == 3
+        for reader in readers.values():
+            assert f"{reader['largest_difference']:.1e}" in page
+        provenance = json.loads((bundle / contents.PROVENANCE).read_text())
+        assert ("pretrained_weights" in provenance["sha256"]) == (name == "tuned")
+        assert provenance["settings"]["solver"]["random_seed"] == 0
+
+
+def test_where_readers_differ_no_bundle_stands(copied):
+    bundle = copied.path("experiments/scratch/bundle")
+    deploy = copied.path("experiments/scratch/seed0/deploy.prototxt")
+    deploy.write_text(deploy.read_text().replace("pool: MAX", "pool: AVE"))
+    done = copied.snakemake(f"{bundle.relative_to(copied.folder)}/SHA256SUMS")
+    assert done.returncode != 0
+    assert "error: parity: image" in copied.log("bundle.scratch")
+    assert not list(bundle.glob("*"))
 
 
 def test_a_second_run_does_nothing(finished):
@@ -265,7 +294,7 @@ def test_the_evaluations_code_trains_nothing(copied):
     copied.change_code("caffetools/evaluate.py")
     assert set(copied.planned()) == {
         *("evaluate", "confusion", "calibration", "samples", "mistakes", "significance"),
-        "report_page",
+        *("bundle", "report_page"),
     }
 
 
@@ -328,7 +357,7 @@ def test_a_seed_more_leaves_the_others_alone(copied):
     assert planned["train"] == {
         f"bars/experiments/{name}/seed2/final.caffemodel" for name in ("tuned", "scratch")
     }
-    assert not planned.keys() & {"curves", "kernels", "samples", "lmdb", "dataset"}
+    assert not planned.keys() & {"curves", "kernels", "samples", "bundle", "lmdb", "dataset"}
 
 
 def test_a_configuration_of_ones_own_takes_the_others_place(copied):

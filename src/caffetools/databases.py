@@ -12,6 +12,7 @@ from typing import Any
 import lmdb
 
 from caffetools.cli import ToolError
+from caffetools.spread import spread
 
 BACKENDS = ("lmdb", "leveldb")
 LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
@@ -54,6 +55,18 @@ def keys(database: Path, backend: str = "lmdb") -> Generator[bytes, None, None]:
         return
     with reading_lmdb(database) as transaction:
         yield from transaction.cursor().iternext(keys=True, values=False)
+
+
+def some_records(database: Path, count: int) -> list[tuple[bytes, bytes]]:
+    """``count`` records of an LMDB, evenly spaced in the order of keys; all if there are fewer.
+
+    Raises :class:`ToolError` if it is none or empty.
+    """
+    with reading_lmdb(database) as transaction:
+        found = list(transaction.cursor().iternext(keys=True, values=False))
+        if not found:
+            raise ToolError(f"{database}: expected at least one record, found an empty LMDB")
+        return [(key, bytes(transaction.get(key))) for key in spread(found, count)]
 
 
 def lmdb_entries(database: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,14 +13,6 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
-
-Item = TypeVar("Item")
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """``count`` of ``items``, evenly spaced (all of them where there are fewer)."""
-    count = min(count, len(items))
-    return [items[position * len(items) // count] for position in range(count)]
 
 
 def pixels(value: bytes) -> np.ndarray:

@@ -69,8 +69,9 @@ def _files_of(module: str) -> Iterator[tuple[str, Path]]:
         raise ModuleNotFoundError(f"no module {module} in this project")
     if top == _OWN or path.name != "__init__.py":
         yield f"{module}.py", path
-        for template in path.parent.glob(f"templates/{path.stem}.*"):
-            yield f"{module} {template.name}", template
+        for data in (*path.parent.glob(f"templates/{path.stem}.*"), path.with_suffix(".yaml")):
+            if data.is_file():
+                yield f"{module} {data.name}", data
     else:
         for member in sorted(path.parent.rglob("*")):
             if member.suffix in _SUFFIXES:

@@ -1,71 +1,149 @@
-"""Bring a published file here, whole and with the checksum that was told, or not at all.
+"""Bring a published file here, whole and with the checksums that were told, or not at all.
 
 ``python -m caffetools.fetch --url URL --sha256 HEX --output FILE`` takes ``file:``,
-``http:`` and ``https:`` addresses and bare paths. Network errors are tried again after
-growing waits; an answer such as 404 is not.
+``http:`` and ``https:`` addresses and bare paths; several ``--url`` are mirrors of one file,
+tried in that order. Network errors are tried again after growing waits; an answer such as
+404 is not, and neither is a file with another checksum: then the next mirror has its turn.
+A download that was cut off goes on where it was, in the same run or in the next.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
-import http.client
 import logging
+import os
 import re
-import ssl
-import time
-import urllib.error
+import shutil
+import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from caffetools.cli import ToolError, run
-from caffetools.files import whole_file
+from caffetools.download import Partial, download
+from caffetools.files import checksum, put_in_place
 
 TIMEOUT = 60.0  # seconds without a byte
 WAITS = (2.0, 8.0, 30.0)  # seconds before the second, third and fourth attempt
-
-# Answers of a server that may be others a little later.
-_PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
-
-_BLOCK = 1 << 20
+ALGORITHMS = ("sha256", "sha1")
 
 log = logging.getLogger("caffetools.fetch")
 
 
-class _PassingError(Exception):
-    """The network failed in a way that another attempt may mend."""
-
-
 def fetch(
-    url: str,
+    urls: Sequence[str],
     output: Path,
-    algorithm: str,
-    expected: str,
+    checksums: Mapping[str, str],
     timeout: float = TIMEOUT,
     waits: Sequence[float] = WAITS,
 ) -> None:
-    """Write what is at ``url`` to ``output`` if its checksum is ``expected``.
+    """Write what is at the first of ``urls`` that has it to ``output``.
 
-    ``algorithm`` is a name of hashlib's, ``expected`` in hexadecimal. Raises ToolError, and
-    leaves ``output`` as it was, if the checksum is another, if there is nothing at ``url``,
-    or if the network fails once more than there are ``waits``.
+    ``checksums`` are in hexadecimal, by their names in hashlib; the file must have all of
+    them. What has come of it lies meanwhile as ``.NAME.partial`` beside ``output``, with a
+    note on what it is, and stays there if the network fails. Raises ToolError, telling of
+    each of ``urls``, and leaves ``output`` as it was, if none has the file.
     """
-    _require_hex(algorithm, expected)
+    if not checksums:
+        raise ToolError(f"{output}: no checksum is told, so nothing could be verified")
+    for algorithm, expected in checksums.items():
+        _require_hex(algorithm, expected)
+    wanted = {algorithm: expected.lower() for algorithm, expected in checksums.items()}
+    identity = " ".join(f"{algorithm}:{value}" for algorithm, value in sorted(wanted.items()))
+    partial = Partial(output.with_name(f".{output.name}.partial"), identity)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(partial):
+        partial.keep_only_if_same()
+        try:
+            _bring_from_one_of(urls, partial, wanted, timeout, waits)
+            put_in_place(partial.path, output)
+        finally:
+            if partial.size == 0:  # put in place, or nothing came of it
+                partial.discard()
+    log.info("%s: fetched, %s", output, identity.replace(":", " "))
+
+
+def _bring_from_one_of(
+    urls: Sequence[str],
+    partial: Partial,
+    wanted: Mapping[str, str],
+    timeout: float,
+    waits: Sequence[float],
+) -> None:
+    reasons = []
+    for url in urls:
+        try:
+            _bring(url, partial, wanted, timeout, waits)
+            return
+        except ToolError as error:
+            reasons.append(str(error))
+            if len(reasons) < len(urls):
+                log.warning("%s; trying the next place", error)
+    if len(reasons) == 1:
+        raise ToolError(reasons[0])
+    raise ToolError("no place has the file:\n  " + "\n  ".join(reasons))
+
+
+def _bring(
+    url: str, partial: Partial, wanted: Mapping[str, str], timeout: float, waits: Sequence[float]
+) -> None:
     path = _local_path(url)
-    with whole_file(output) as partial:
-        if path is not None:
-            found = _copy_file(path, partial, algorithm)
-        else:
-            found = _download_patiently(url, partial, algorithm, timeout, waits)
-        if found != expected.lower():
+    if path is not None:
+        _copy_file(path, partial.path)
+    else:
+        resumed = download(url, partial, timeout, waits)
+        if resumed and _difference(partial.path, wanted) is not None:
+            # Parts of two versions of the file, perhaps; all of one may be right.
+            log.warning("%s: what was put together from parts is not the file; anew", url)
+            partial.discard()
+            download(url, partial, timeout, waits)
+    difference = _difference(partial.path, wanted)
+    if difference is not None:
+        partial.discard()
+        raise ToolError(
+            f"{url}: its {difference}. Either the file there is another one now, or the "
+            "checksum is wrong"
+        )
+
+
+def _difference(path: Path, wanted: Mapping[str, str]) -> Optional[str]:
+    """The first checksum that is not as told, in words; None if all are."""
+    for algorithm, expected in wanted.items():
+        found = checksum(path, algorithm)
+        if found != expected:
+            return f"{algorithm} is {found}, expected {expected}"
+    return None
+
+
+@contextmanager
+def _alone(partial: Partial) -> Iterator[None]:
+    """Keep every other process off the partial file until the end, or until this one dies."""
+    place = partial.path.with_name(f"{partial.path.name}.lock")
+    with place.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # One who has just finished may have removed it between the two lines above.
+            taken = not os.path.samestat(os.fstat(lock.fileno()), place.stat())
+        except (BlockingIOError, FileNotFoundError):
+            taken = True
+        if taken:
+            lock.seek(0)
             raise ToolError(
-                f"{url}: its {algorithm} is {found}, expected {expected.lower()}; {output} was "
-                "not written. Either the file there is another one now, or the checksum is wrong"
+                f"{partial.path}: another process fetches this file ({lock.read().strip()}); "
+                "wait for it"
             )
-    log.info("%s: fetched, %s %s", output, algorithm, expected.lower())
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        try:
+            yield
+        finally:
+            place.unlink()
 
 
 def _require_hex(algorithm: str, expected: str) -> None:
@@ -94,127 +172,36 @@ def _local_path(url: str) -> Optional[Path]:
     return Path(urllib.request.url2pathname(parts.path))
 
 
-def _copy_file(source: Path, target: Path, algorithm: str) -> str:
+def _copy_file(source: Path, target: Path) -> None:
     if not source.is_file():
         raise ToolError(f"{source}: there is no such file to fetch")
-    with source.open("rb") as stream:
-        return _pour(iter(lambda: stream.read(_BLOCK), b""), target, algorithm)[0]
-
-
-def _download_patiently(
-    url: str, target: Path, algorithm: str, timeout: float, waits: Sequence[float]
-) -> str:
-    for wait in waits:
-        try:
-            return _download(url, target, algorithm, timeout)
-        except _PassingError as error:
-            log.warning("%s: %s; trying again in %g s", url, error, wait)
-            time.sleep(wait)
-    try:
-        return _download(url, target, algorithm, timeout)
-    except _PassingError as error:
-        raise ToolError(
-            f"{url}: {error}, in each of {len(waits) + 1} attempts; see whether the network "
-            "and the server are up"
-        ) from error
-
-
-def _download(url: str, target: Path, algorithm: str, timeout: float) -> str:
-    """One attempt. Raises ToolError where another would end alike, else _PassingError."""
-    with _answer(url, timeout) as answer:
-        checksum, size = _pour(_blocks(answer), target, algorithm)
-        promised = answer.headers.get("Content-Length")
-    # http.client does not say when a connection ends early in a read by blocks.
-    if promised is not None and size != int(promised):
-        raise _PassingError(f"the connection ended after {size} of {promised} bytes")
-    return checksum
-
-
-def _answer(url: str, timeout: float) -> Any:
-    try:
-        return _opener().open(url, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        reason = f"the server answered {error.code} {error.reason}"
-        if error.code in _PASSING_STATUS:
-            raise _PassingError(reason) from error
-        raise ToolError(f"{url}: {reason}") from error
-    except urllib.error.URLError as error:
-        if _is_for_good(error):
-            raise ToolError(f"{url}: {error.reason}") from error
-        raise _PassingError(str(error.reason)) from error
-    except http.client.InvalidURL as error:
-        raise ToolError(f"{url}: {error}") from error
-    except (http.client.HTTPException, OSError) as error:
-        raise _passing(error) from error
-
-
-def _is_for_good(error: urllib.error.URLError) -> bool:
-    """Whether the address itself is at fault, or the server's certificate."""
-    reason = error.reason
-    return isinstance(reason, (str, ssl.SSLCertVerificationError))
-
-
-def _blocks(answer: Any) -> Iterator[bytes]:
-    while True:
-        try:
-            block = answer.read(_BLOCK)
-        except (http.client.HTTPException, OSError) as error:
-            raise _passing(error) from error
-        if not block:
-            return
-        yield block
-
-
-def _passing(error: Exception) -> _PassingError:
-    return _PassingError(str(error) or type(error).__name__)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS alone, so that no redirection leads to another scheme."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
-def _pour(blocks: Iterable[bytes], target: Path, algorithm: str) -> tuple[str, int]:
-    """Write ``blocks`` to ``target``; their checksum and size."""
-    digest = hashlib.new(algorithm)
-    size = 0
-    with target.open("wb") as stream:
-        for block in blocks:
-            stream.write(block)
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
+    shutil.copyfile(str(source), str(target))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="caffetools.fetch", description="Fetch one file and verify its checksum."
+        prog="caffetools.fetch", description="Fetch one file and verify its checksums."
     )
-    parser.add_argument("--url", required=True, help="file:, http: or https: address, or a path")
-    checksum = parser.add_mutually_exclusive_group(required=True)
-    checksum.add_argument("--sha256", metavar="HEX", help="the checksum that the file must have")
-    checksum.add_argument("--sha1", metavar="HEX", help="the same, where only a SHA-1 is published")
+    parser.add_argument(
+        "--url",
+        action="append",
+        required=True,
+        help="file:, http: or https: address, or a path; given again, the next mirror",
+    )
+    parser.add_argument("--sha256", metavar="HEX", help="the checksum that the file must have")
+    parser.add_argument("--sha1", metavar="HEX", help="the same, where only a SHA-1 is published")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.sha256 is None and options.sha1 is None:
+        parser.error("one of --sha256 and --sha1 is required")
+    return options
 
 
 def main(arguments: Sequence[str]) -> Optional[int]:
     options = _options(arguments)
-    if options.sha256 is not None:
-        fetch(options.url, options.output, "sha256", options.sha256)
-    else:
-        fetch(options.url, options.output, "sha1", options.sha1)
+    told = {algorithm: getattr(options, algorithm) for algorithm in ALGORITHMS}
+    checksums = {algorithm: value for algorithm, value in told.items() if value is not None}
+    fetch(options.url, options.output, checksums)
     return None
 
 

@@ -27,13 +27,18 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-        _sync_directory(path.parent)
+        put_in_place(partial, path)
     finally:
         if partial.exists():
             partial.unlink()
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename a file that is written to its end to ``path``, in the same folder; synced."""
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
+    _sync_directory(path.parent)
 
 
 @contextmanager
@@ -66,7 +71,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
+    return checksum(path, "sha256")
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """A file's checksum, in hexadecimal; ``algorithm`` is a name of hashlib's."""
+    digest = hashlib.new(algorithm)
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)

@@ -8,7 +8,7 @@ from typing import Any, Optional
 from caffetools import prototxt
 from caffetools.cli import ToolError
 from caffetools.params import complete_params, shared_blobs
-from caffetools.prototxt import HEAD_PARAMETERS, TRAIN, copy_net
+from caffetools.prototxt import HEAD_PARAMETERS, PHASES, TRAIN, copy_net
 
 
 def replace_heads(net: Any, new_names: Mapping[str, str], classes: int) -> Any:
@@ -31,7 +31,8 @@ def replace_head(net: Any, head: str, new_head: str, classes: int) -> Any:
 
     Under its new name the layer takes no weights from a caffemodel and starts from its
     fillers. A top named like the layer is renamed with it, wherever it is read. A head
-    that is to keep its name must keep its number of outputs as well.
+    that is to keep its name must keep its number of outputs as well. An Accuracy that looks
+    among more best scores than there are now, which Caffe refuses, looks among all.
     """
     _require_head(net, head)
     _refuse_shared_blobs(net, head)
@@ -42,6 +43,7 @@ def replace_head(net: Any, head: str, new_head: str, classes: int) -> Any:
         getattr(layer, HEAD_PARAMETERS[layer.type]).num_output = classes
     if any(head in layer.top for layer in prototxt.layers_named(net, head)):
         _rename_blob(patched, head, new_head)
+    _limit_accuracies(patched, new_head, classes)
     return patched
 
 
@@ -132,6 +134,15 @@ def _require_new_name(net: Any, head: str, new_head: str, classes: int) -> None:
                 f"the new head's name {new_head!r} is that of a {kind} of the net; "
                 f"choose one that is not in it, such as {head}_new"
             )
+
+
+def _limit_accuracies(net: Any, head: str, classes: int) -> None:
+    for phase in PHASES:
+        layers = prototxt.phase_view(net, phase)
+        for place, layer in enumerate(layers):
+            for follower in prototxt.downstream(layers, place) if layer.name == head else ():
+                if follower.type == "Accuracy" and follower.accuracy_param.top_k > classes:
+                    follower.accuracy_param.top_k = classes
 
 
 def _rename_blob(net: Any, old: str, new: str) -> None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-import cv2
 import numpy as np
 
 from caffe.proto import caffe_pb2
@@ -33,7 +32,7 @@ from caffetools.cli import ToolError, run
 from caffetools.databases import LONGEST_KEY
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign
-from caffetools.images import read_image
+from caffetools.images import read_image, resize
 
 LOG = logging.getLogger("caffetools.lmdb")
 
@@ -174,7 +173,7 @@ class Converter:
                 f"{'one that cannot be decoded' if path.is_file() else 'no file'}; "
                 "run the dataset command again to leave it out"
             )
-        return np.atleast_3d(cv2.resize(image, self.size)) if self.size else image
+        return resize(image, self.size[1], self.size[0]) if self.size else image
 
     def records(self, listed: Sequence[Listed]) -> Iterator[Record]:
         """The records in order; a few images ahead are decoded in parallel."""

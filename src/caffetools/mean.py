@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError, run
 from caffetools.datums import pixels
 from caffetools.files import whole_file
+from caffetools.weights import array
 
 LOG = logging.getLogger("caffetools.mean")
 
@@ -65,6 +67,29 @@ def blob(image: np.ndarray) -> Any:
     message = caffe_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
     message.data.extend(image.ravel().tolist())
     return message
+
+
+def read_mean(path: Path) -> np.ndarray:
+    """The mean image ``(C, H, W)`` in a ``.binaryproto``, float32.
+
+    Raises :class:`ToolError` where the file is none.
+    """
+    try:
+        message = caffe_pb2.BlobProto.FromString(path.read_bytes())
+        values = array(message)
+    except (DecodeError, ValueError) as error:
+        raise ToolError(
+            f"{path}: expected a mean as compute_image_mean writes it, found a file that cannot be "
+            f"read as one ({error}); compute it again"
+        ) from error
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 3 or not values.size:
+        raise ToolError(
+            f"{path}: expected a mean image (channels, height, width), found the shape "
+            f"{values.shape}; compute it again"
+        )
+    return values.astype(np.float32)
 
 
 def main(arguments: Sequence[str]) -> Optional[int]:

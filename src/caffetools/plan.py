@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
+from caffetools.pretrained.registry import Model, find
+from caffetools.suggest import did_you_mean
 
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
@@ -31,6 +32,7 @@ class Plan:
         target: the name of the data set to fine-tune on.
         source: the name of the data set to pretrain on, None where weights are fetched
             or no experiment wants any.
+        published: the registry's model that the configuration names, None where it names none.
 
     Raises:
         ToolError: parts of the configuration contradict each other.
@@ -43,6 +45,10 @@ class Plan:
         self._experiments: dict[str, Config] = dict(config["experiments"])
         pretrained = config.get("pretrained", {})
         self.source: Optional[str] = None
+        self.published: Optional[Model] = None
+        if "model" in pretrained:
+            self.published = find(pretrained["model"])
+            self._require_what_the_registry_lacks(self.published)
         if "train_on" in pretrained:
             self._add_source(pretrained["train_on"]["dataset"])
         self._require_starts()
@@ -54,7 +60,8 @@ class Plan:
         if wanting and not pretrained:
             raise ToolError(
                 f"config: experiment '{wanting[0]}' starts from pretrained weights, but "
-                "'pretrained' names none; give it a url or train_on, or say pretrained: false"
+                "'pretrained' names none; give it a url, a model or train_on, or say "
+                "pretrained: false"
             )
 
         for name, row in self._experiments.items():
@@ -65,7 +72,7 @@ class Plan:
                     "without weights there are no statistics to keep, so leave one of them out"
                 )
 
-        if "mean_value" in self.model and self.model["subtract_mean"]:
+        if "mean_value" in config["model"] and self.model["subtract_mean"]:
             raise ToolError(
                 "config: model.mean_value and model.subtract_mean: true; a net subtracts either "
                 "these values or the mean of the training images, so leave one of them out"
@@ -109,10 +116,58 @@ class Plan:
                 "true of both, or of dataset alone: weights for colour are made to fit gray images"
             )
 
+    def _require_what_the_registry_lacks(self, model: Model) -> None:
+        given, pretrained = self._config["model"], self._config["pretrained"]
+        name = f"config: pretrained.model '{model.name}'"
+        if model.checksum is None and not {"sha256", "sha1"} & set(pretrained):
+            raise ToolError(
+                f"{name}: no checksum of its weights is known, so what is fetched could not be "
+                "verified; give pretrained.sha256"
+            )
+        if model.solver is None and "solver" not in given:
+            raise ToolError(
+                f"{name}: no solver is known by which it was trained; give model.solver, such as "
+                "config/models/caffenet/solver.prototxt"
+            )
+        if model.mean is None and "mean_value" not in given and not given["subtract_mean"]:
+            raise ToolError(
+                f"{name}: it is not known which mean its training subtracted; say "
+                "model.subtract_mean: true, or give model.mean_value"
+            )
+
     @property
     def model(self) -> Config:
-        """The published net and solver."""
-        return self._config["model"]
+        """The net and solver to start from; of a published model, what the user leaves out."""
+        given = self._config["model"]
+        if self.published is None:
+            return given
+        heads = self.published.heads
+        known: dict[str, Any] = {
+            "train_val": self.published_file("train_val"),
+            "solver": self.published_file("solver"),
+            "head": heads[0] if len(heads) == 1 else heads,
+        }
+        if self.published.mean is not None and not given["subtract_mean"]:
+            known["mean_value"] = self.published.mean
+        return {**known, **given}
+
+    def published_file(self, kind: str) -> str:
+        """Where the published model's ``train_val`` or ``solver`` is written."""
+        return f"results/{self.target}/published/{kind}.prototxt"
+
+    @property
+    def fetch_options(self) -> list[str]:
+        """What ``caffetools.fetch`` is told: where the weights are, and their checksums."""
+        pretrained = self._config.get("pretrained", {})
+        told = pretrained.get("url", self.published.urls if self.published else [])
+        urls = [told] if isinstance(told, str) else told
+        checksums = {key: pretrained[key] for key in ("sha256", "sha1") if key in pretrained}
+        if not checksums and self.published and self.published.checksum:
+            checksums = dict([self.published.checksum])
+        return [
+            *(word for url in urls for word in ("--url", url)),
+            *_options(checksums),
+        ]
 
     # -- data sets --------------------------------------------------------------------
 
@@ -129,9 +184,28 @@ class Plan:
         """Whether the data set is one of the examples that come with the project."""
         return self.dataset(name)["source"] in BUILT_IN
 
+    def is_table(self, name: str) -> bool:
+        """Whether the data set is a table of addresses, whose images are fetched."""
+        return "table" in self.dataset(name)
+
     def folder(self, name: str) -> str:
         """The folder with one sub-folder a class that the data set is made of."""
-        return f"results/{name}/images" if self.is_built_in(name) else self.dataset(name)["source"]
+        is_made = self.is_built_in(name) or self.is_table(name)
+        return f"results/{name}/images" if is_made else self.dataset(name)["source"]
+
+    def table_inputs(self, name: str) -> list[str]:
+        """The files that tell a data set's addresses, labels and classes."""
+        if not self.is_table(name):
+            return []
+        names = self.dataset(name)["table"].get("names")
+        return [self.dataset(name)["source"], *([names] if names else [])]
+
+    def table_options(self, name: str) -> list[str]:
+        """What ``caffetools.url_images`` is told of the table."""
+        table = dict(self.dataset(name)["table"])
+        placeholders = table.pop("placeholders")
+        options = _options(table)
+        return [*options, *(["--placeholder", *placeholders] if placeholders else [])]
 
     def example_options(self, name: str) -> list[str]:
         """What ``caffetools.examples`` is told to write a built-in data set."""
@@ -158,8 +232,15 @@ class Plan:
         """Raise a ToolError if a data set's folder of images is not there."""
         for name in self._datasets:
             folder = Path(self.folder(name))
-            if not self.is_built_in(name) and not folder.is_dir():
-                key = "dataset" if name == self.target else "pretrained.train_on.dataset"
+            key = "dataset" if name == self.target else "pretrained.train_on.dataset"
+            for file in self.table_inputs(name):
+                if not Path(file).is_file():
+                    raise ToolError(
+                        f"config: {key}: there is no file {file}, seen from {Path.cwd()}; expected "
+                        "a table of addresses as source, and as table.names the classes"
+                    )
+            is_given = not self.is_built_in(name) and not self.is_table(name)
+            if is_given and not folder.is_dir():
                 raise ToolError(
                     f"config: {key}.source: there is no folder {folder}, seen from {Path.cwd()}; "
                     f"expected a folder with one sub-folder of images a class, or one of the "
@@ -257,6 +338,14 @@ class Plan:
         """What the evaluating command is told of how to judge."""
         return _options(self._config["evaluation"])
 
+    @property
+    def bundle_options(self) -> list[str]:
+        """What the command that makes bundles is told of its parity test."""
+        bundle = self._config["bundle"]
+        return _options({"count": bundle["images"]}) + (
+            [] if bundle["opencv"] else ["--without-opencv"]
+        )
+
     def weights(self, dataset: str, experiment: str, seed: int) -> Optional[str]:
         """The weights that a run starts from, None for the fillers'."""
         before = self.experiment(dataset, experiment).get("start_from")
@@ -292,6 +381,14 @@ class Plan:
             f"{experiment}:{seed}:{Path(run_folder(self.target, experiment, seed), file)}"
             for experiment in self.experiments
             for seed in self.seeds
+        ]
+
+    @property
+    def labelled_parity(self) -> list[str]:
+        """Of every experiment's bundle what its parity test said, as ``EXPERIMENT:SEED:PATH``."""
+        return [
+            f"{name}:{self.seeds[0]}:results/{self.target}/experiments/{name}/bundle/parity.json"
+            for name in self.experiments
         ]
 
 

@@ -6,7 +6,6 @@ function here changes the message that it is given.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from google.protobuf import text_format
 from caffe.proto import caffe_pb2
 from caffetools import files
 from caffetools.cli import ToolError
+from caffetools.suggest import did_you_mean
 from caffetools.upgrade import upgraded
 
 TRAIN: int = caffe_pb2.TRAIN
@@ -96,12 +96,6 @@ def _enum(name: str) -> Any:
     if not message:
         return caffe_pb2.DESCRIPTOR.enum_types_by_name[inner]
     return caffe_pb2.DESCRIPTOR.message_types_by_name[message].enum_types_by_name[inner]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a complaint: ``"; did you mean 'x'?"`` if a known name is near, else ``"."``."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 # --- phases ---------------------------------------------------------------------------

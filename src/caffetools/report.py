@@ -7,7 +7,6 @@ its text is computed from the files given; see :mod:`caffetools.claims` for the 
 from __future__ import annotations
 
 import argparse
-import base64
 import csv
 import json
 import math
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-import jinja2
-
+from caffetools import pages
 from caffetools.claims import describe, number
 from caffetools.cli import ToolError, run
 from caffetools.comparison import Estimate, Reach, arm_of, compare_all, estimate, reach_table
 from caffetools.files import write_text
 from caffetools.history import History, read_history
+from caffetools.pages import data_url
 from caffetools.patch_diff import Hunk, hunks, kept_statistics
 from caffetools.plots.comparison import parse_run
 from caffetools.plots.style import COLOURS
@@ -31,73 +30,6 @@ from caffetools.significance import Difference, read_differences
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_DROPPED = 100
 _ALL_SEEDS = "all"
-
-CAPTIONS = {
-    "curves": (
-        "Loss of each training batch and its running mean; loss and error of the net on the "
-        "{monitored} split; the solver's learning rate, before each layer's lr_mult."
-    ),
-    "confusion": (
-        "Confusion matrix on the test split. Rows: true class, columns: predicted class; the "
-        "numbers count entries, the shade is their share of the row."
-    ),
-    "samples": (
-        "A sample of the test split, evenly spaced, half of it mistakes where there are so many. "
-        "✗ marks a mistake, true → predicted; below stands the probability that the net gave to "
-        "its prediction."
-    ),
-    "mistakes": (
-        "The mistakes on the test split that the net was surest of, the surest first: true → "
-        "predicted, the probability that it gave to that, and the end of the image's name. Often "
-        "they are wrong labels, or images of which several classes are true."
-    ),
-    "calibration": (
-        "Whether the net is right as often as its probabilities say. Test images are sorted by "
-        "the probability of the predicted class: bars show how many of each bin are right, lines "
-        "the mean probability. A bar below its line: the net is too sure. The lower panel counts "
-        "the images."
-    ),
-    "kernels": (
-        "Kernels of the first convolution after training and, where it started from given "
-        "weights, before; both on one scale: middle gray is 0, black and white are the largest "
-        "weight of either sign. Their difference has a scale of its own, which its title tells."
-    ),
-    "net": (
-        "The net as it is trained, from its data down to its loss: a box a layer, with layers that "
-        "work in place in the box of the one before, an arrow a blob. A convolution tells its "
-        "kernels, their size and stride. Hatched layers are frozen, and lr tells multipliers of "
-        "the learning rate other than 1 and 2."
-    ),
-    "gradients": (
-        "By iteration, on logarithmic scales: above, the size |g| of each layer's gradient; below, "
-        "that of its update relative to its weights, |u| / |w|. The bar marks 0.001, near which "
-        "updates usually are: far below it a layer hardly learns, far above it it forgets."
-    ),
-    "weights": (
-        "Fully connected layers: how their weights are spread before training (dashed, where it "
-        "started from given weights) and after it, and what the layers make of test images. A new "
-        "head has no before."
-    ),
-    "top5": (
-        "Images of the test split, evenly spaced, with the five classes that the net thinks "
-        "likeliest and their probabilities. The bar of the true class is hatched."
-    ),
-    "activations": (
-        "What each blob of the net holds for the first image of the test split: convolution's maps "
-        "as tiles, vectors as bars or lines. Each blob has a scale of its own, from its least "
-        "value in black to its greatest in white."
-    ),
-    "saliency": (
-        "Where in an image the score of its true class comes from, bright where it counts. Middle: "
-        "how much the score would change with each pixel. Right: how much of the score is lost, "
-        "pixel by pixel, when a patch of the image's mean covers it; below 0 the score gains."
-    ),
-    "embedding": (
-        "Test images by the features that the net's last layer reads, in the two directions in "
-        "which these vary most (a principal component analysis). Classes that lie apart are easy "
-        "for the net to tell apart; those that overlap may still differ in other directions."
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -116,6 +48,15 @@ class Figure:
 
     caption: str
     url: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What the parity test said of a bundle; see :mod:`caffetools.bundle.parity`."""
+
+    experiment: str
+    seed: int
+    parity: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -174,21 +115,40 @@ def read_dropped(manifest: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(stream) if row["dropped"]]
 
 
-def read_figures(texts: Sequence[str], monitored: str) -> dict[str, list[Figure]]:
+def kinds() -> list[str]:
+    """The kinds of figures that there are captions for."""
+    return sorted(path.name.split(".")[1] for path in _TEMPLATES.glob("report.*.rst"))
+
+
+def caption(kind: str) -> str:
+    """What a reader sees in a figure of this kind; Snakemake's report has the same words."""
+    return " ".join((_TEMPLATES / f"report.{kind}.rst").read_text(encoding="utf-8").split())
+
+
+def read_figures(texts: Sequence[str]) -> dict[str, list[Figure]]:
     """The figures of ``EXPERIMENT:SEED:KIND:PNG`` entries, by experiment."""
     figures: dict[str, list[Figure]] = {}
     for text in texts:
         parts = text.split(":", 3)
-        if len(parts) != 4 or parts[2] not in CAPTIONS:
+        if len(parts) != 4 or parts[2] not in kinds():
             raise ToolError(
                 f"--figure: expected EXPERIMENT:SEED:KIND:PNG with SEED a number or "
-                f"{_ALL_SEEDS!r} and KIND one of {', '.join(CAPTIONS)}, found {text!r}"
+                f"{_ALL_SEEDS!r} and KIND one of {', '.join(kinds())}, found {text!r}"
             )
         experiment, seed, kind, path = parts
         seeds = "All seeds added up." if seed == _ALL_SEEDS else f"Seed {seed}."
-        caption = f"{CAPTIONS[kind].format(monitored=monitored)} {seeds}"
-        figures.setdefault(experiment, []).append(Figure(caption, embedded(Path(path))))
+        figures.setdefault(experiment, []).append(
+            Figure(f"{caption(kind)} {seeds}", embedded(Path(path)))
+        )
     return figures
+
+
+def read_parity(texts: Sequence[str]) -> list[Deployed]:
+    """What the parity tests of ``EXPERIMENT:SEED:FILE`` entries said, in their order."""
+    return [
+        Deployed(experiment, seed, read_json(path))
+        for experiment, seed, path in map(parse_run, texts)
+    ]
 
 
 def read_findings(texts: Sequence[str]) -> dict[str, list[Mapping[str, str]]]:
@@ -204,7 +164,7 @@ def read_findings(texts: Sequence[str]) -> dict[str, list[Mapping[str, str]]]:
 
 def embedded(path: Path) -> str:
     """The PNG as a ``data`` URL."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    return data_url("image/png", path.read_bytes())
 
 
 # --- computing --------------------------------------------------------------------------
@@ -327,14 +287,7 @@ def context(
 
 def render(values: Mapping[str, Any]) -> str:
     """The page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = pages.environment(_TEMPLATES)
     environment.filters["number"] = number
     environment.filters["reach"] = reach_text
     environment.filters["interval"] = interval_text
@@ -368,6 +321,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what caffetools.preflight found of an experiment",
     )
     add("--significance", type=Path, help="CSV from caffetools.significance")
+    add(
+        "--parity",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="EXPERIMENT:SEED:FILE",
+        help="parity.json of the bundle that was made of a run",
+    )
     add("--comparison", type=Path, required=True, help="PNG from caffetools.plots.comparison")
     add(
         "--figure",
@@ -375,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="EXPERIMENT:SEED:KIND:PNG",
-        help=f"a figure; SEED is a number or {_ALL_SEEDS!r}, KIND one of {', '.join(CAPTIONS)}",
+        help=f"a figure; SEED is a number or {_ALL_SEEDS!r}, KIND one of {', '.join(kinds())}",
     )
     add(
         "--accuracies",
@@ -393,7 +354,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     """``python -m caffetools.report``"""
     options = _parser().parse_args(arguments)
     dropped = read_dropped(options.manifest)
-    figures = read_figures(options.figure, options.monitored)
+    figures = read_figures(options.figure)
     values = {
         "title": options.title,
         "dataset": read_json(options.dataset_summary),
@@ -401,6 +362,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         "dropped": dropped[:_MOST_DROPPED],
         "dropped_more": max(0, len(dropped) - _MOST_DROPPED),
         "comparison": embedded(options.comparison),
+        "deployed": read_parity(options.parity),
         **context(
             read_runs(options.run),
             figures,

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
+from caffetools.suggest import did_you_mean
 
 
 def learning_rate(solver: Any, iteration: int) -> float:

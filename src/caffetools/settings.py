@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
+from caffetools.suggest import did_you_mean
 
 Settings = dict[str, Any]
 

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
 from caffetools.schedule import learning_rate, require_fields
+from caffetools.suggest import did_you_mean
 
 # Fields that a caller may not set, with who does it instead.
 _SET_ELSEWHERE = {

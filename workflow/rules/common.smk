@@ -32,6 +32,7 @@ def checked_plan(schema):
 
 PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
 RUN = "results/{dataset}/experiments/{experiment}/seed{seed}"
+# Of whose run figures and bundles are made.
 FIRST_SEED = PLAN.seeds[0]
 PREFLIGHT = "results/{dataset}/experiments/{experiment}/preflight.json"
 
@@ -46,6 +47,11 @@ wildcard_constraints:
 def as_param(value):
     """A value as one string: Snakemake compares a rule's parameters as a set."""
     return json.dumps(value, sort_keys=True)
+
+
+def one_of(names):
+    """A pattern for these names; of none, one that nothing fits."""
+    return "|".join(names) or "(?!)"
 
 
 def lmdb_inputs(*splits):
@@ -63,7 +69,8 @@ def database_folder(wildcards, input):
 def listing(dataset):
     """Changes when an image of a user's folder is added, removed or replaced."""
     folder = Path(PLAN.folder(dataset))
-    if PLAN.is_built_in(dataset) or not folder.is_dir():
+    is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
+    if is_made or not folder.is_dir():
         return ""
     return folder_digest(folder)
 

@@ -16,7 +16,7 @@ rule curves:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.curves.png",
-            caption="../report/curves.rst",
+            caption="../../src/caffetools/templates/report.curves.rst",
             category="Training",
             labels={"figure": "curves", "experiment": "{experiment}"},
         ),
@@ -40,7 +40,7 @@ rule confusion:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.confusion.png",
-            caption="../report/confusion.rst",
+            caption="../../src/caffetools/templates/report.confusion.rst",
             category="Evaluation",
             labels={"figure": "confusion matrix", "experiment": "{experiment}"},
         ),
@@ -66,7 +66,7 @@ rule samples:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.samples.png",
-            caption="../report/samples.rst",
+            caption="../../src/caffetools/templates/report.samples.rst",
             category="Evaluation",
             labels={"figure": "samples", "experiment": "{experiment}"},
         ),
@@ -93,7 +93,7 @@ rule mistakes:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.mistakes.png",
-            caption="../report/mistakes.rst",
+            caption="../../src/caffetools/templates/report.mistakes.rst",
             category="Evaluation",
             labels={"figure": "worst mistakes", "experiment": "{experiment}"},
         ),
@@ -120,7 +120,7 @@ rule calibration:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.calibration.png",
-            caption="../report/calibration.rst",
+            caption="../../src/caffetools/templates/report.calibration.rst",
             category="Evaluation",
             labels={"figure": "calibration", "experiment": "{experiment}"},
         ),
@@ -145,7 +145,7 @@ rule comparison:
     output:
         png=report(
             f"results/{PLAN.target}/plots/comparison.png",
-            caption="../report/comparison.rst",
+            caption="../../src/caffetools/templates/report.comparison.rst",
             category="Comparison",
             labels={"figure": "accuracy by iteration", "experiment": "all"},
         ),

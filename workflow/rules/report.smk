@@ -9,7 +9,7 @@ rule significance:
     output:
         report(
             f"results/{PLAN.target}/significance.csv",
-            caption="../report/significance.rst",
+            caption="../../src/caffetools/templates/report.significance.rst",
             category="Comparison",
             labels={"figure": "differences in test accuracy", "experiment": "all"},
         ),
@@ -43,10 +43,15 @@ rule report_page:
         summary=f"results/{PLAN.target}/dataset/summary.json",
         comparison=rules.comparison.output.png,
         significance=rules.significance.output,
+        parity=expand(
+            "results/{dataset}/experiments/{experiment}/bundle/parity.json",
+            dataset=PLAN.target,
+            experiment=PLAN.experiments,
+        ),
     output:
         report(
             f"results/{PLAN.target}/report.html",
-            caption="../report/report.rst",
+            caption="../../src/caffetools/templates/report.report.rst",
             category="Overview",
             labels={"figure": "page", "experiment": "all"},
         ),
@@ -71,9 +76,11 @@ rule report_page:
             for experiment in PLAN.experiments
             for figure in FIGURES
         ],
+        parity=PLAN.labelled_parity,
     shell:
         "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
-        " --significance {input.significance:q}"
-        " --preflight {params.preflight:q} --accuracies {params.accuracies:q} --run {params.runs:q} --figure {params.figures:q}"
+        " --significance {input.significance:q} --parity {params.parity:q}"
+        " --preflight {params.preflight:q} --accuracies {params.accuracies:q}"
+        " --run {params.runs:q} --figure {params.figures:q}"
         " --output {output:q} 2> {log:q}"

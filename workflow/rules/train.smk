@@ -12,10 +12,28 @@ rule fetch:
         "../../envs/recaffe.yaml"
     params:
         code=source_digest("caffetools.fetch"),
-        url=config.get("pretrained", {}).get("url", ""),
-        sha256=config.get("pretrained", {}).get("sha256", ""),
+        options=PLAN.fetch_options,
     shell:
-        "python -m caffetools.fetch --url {params.url:q} --sha256 {params.sha256:q}"
+        "python -m caffetools.fetch {params.options:q} --output {output:q} 2> {log:q}"
+
+
+rule published:
+    """Write the net or the solver of a published model."""
+    output:
+        PLAN.published_file("{kind}"),
+    log:
+        f"results/{PLAN.target}/logs/published.{{kind}}.log",
+    benchmark:
+        f"results/{PLAN.target}/benchmarks/published.{{kind}}.tsv"
+    wildcard_constraints:
+        kind="train_val|solver",
+    conda:
+        "../../envs/recaffe.yaml"
+    params:
+        code=source_digest("caffetools.pretrained.__main__"),
+        name=PLAN.published.name if PLAN.published else "",
+    shell:
+        "python -m caffetools.pretrained prototxt {params.name:q} --kind {wildcards.kind}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -40,8 +58,8 @@ rule gray_weights:
 rule patch:
     """Turn the published net and solver into those of one run."""
     input:
-        net=config["model"]["train_val"],
-        solver=config["model"]["solver"],
+        net=PLAN.model["train_val"],
+        solver=PLAN.model["solver"],
         classes="results/{dataset}/dataset/classes.txt",
         lmdbs=lmdb_inputs("train", "val"),
     output:
@@ -73,9 +91,7 @@ rule preflight:
         solver=expand(rules.patch.output.solver, seed=FIRST_SEED, allow_missing=True),
         lmdbs=lmdb_inputs("train", "val"),
         mean=(
-            "results/{dataset}/mean.binaryproto"
-            if config["model"]["subtract_mean"]
-            else []
+            "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
         classes="results/{dataset}/dataset/classes.txt",
         weights=lambda wildcards: PLAN.weights(
@@ -114,9 +130,7 @@ rule train:
         solver=rules.patch.output.solver,
         lmdbs=lmdb_inputs("train", "val"),
         mean=(
-            "results/{dataset}/mean.binaryproto"
-            if config["model"]["subtract_mean"]
-            else []
+            "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
         weights=lambda wildcards: PLAN.weights(
             wildcards.dataset, wildcards.experiment, int(wildcards.seed)
@@ -159,9 +173,7 @@ rule evaluate:
         weights=rules.train.output.weights,
         lmdb=lmdb_inputs("test"),
         mean=(
-            "results/{dataset}/mean.binaryproto"
-            if config["model"]["subtract_mean"]
-            else []
+            "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
         classes="results/{dataset}/dataset/classes.txt",
     output:

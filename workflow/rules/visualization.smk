@@ -5,9 +5,7 @@ LOOKED_INTO = dict(
     net=f"{FIRST_RUN}/train_val.prototxt",
     weights=f"{FIRST_RUN}/final.caffemodel",
     lmdb=lmdb_inputs("test"),
-    mean=(
-        "results/{dataset}/mean.binaryproto" if config["model"]["subtract_mean"] else []
-    ),
+    mean=("results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []),
     classes="results/{dataset}/dataset/classes.txt",
 )
 
@@ -20,7 +18,7 @@ rule kernels:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.kernels.png",
-            caption="../report/kernels.rst",
+            caption="../../src/caffetools/templates/report.kernels.rst",
             category="Training",
             labels={"figure": "kernels", "experiment": "{experiment}"},
         ),
@@ -46,7 +44,7 @@ rule activations:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.activations.png",
-            caption="../report/activations.rst",
+            caption="../../src/caffetools/templates/report.activations.rst",
             category="Inside the net",
             labels={"figure": "activations", "experiment": "{experiment}"},
         ),
@@ -74,7 +72,7 @@ rule saliency:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.saliency.png",
-            caption="../report/saliency.rst",
+            caption="../../src/caffetools/templates/report.saliency.rst",
             category="Inside the net",
             labels={"figure": "saliency", "experiment": "{experiment}"},
         ),
@@ -102,7 +100,7 @@ rule embedding:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.embedding.png",
-            caption="../report/embedding.rst",
+            caption="../../src/caffetools/templates/report.embedding.rst",
             category="Inside the net",
             labels={"figure": "embedding", "experiment": "{experiment}"},
         ),
@@ -130,7 +128,7 @@ rule top5:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.top5.png",
-            caption="../report/top5.rst",
+            caption="../../src/caffetools/templates/report.top5.rst",
             category="Evaluation",
             labels={"figure": "top 5", "experiment": "{experiment}"},
         ),
@@ -159,7 +157,7 @@ rule weights:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.weights.png",
-            caption="../report/weights.rst",
+            caption="../../src/caffetools/templates/report.weights.rst",
             category="Inside the net",
             labels={"figure": "histograms", "experiment": "{experiment}"},
         ),
@@ -188,7 +186,7 @@ rule net:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.net.png",
-            caption="../report/net.rst",
+            caption="../../src/caffetools/templates/report.net.rst",
             category="Inside the net",
             labels={"figure": "graph", "experiment": "{experiment}"},
         ),
@@ -213,7 +211,7 @@ rule gradients:
     output:
         png=report(
             f"{PLOTS}/{{experiment}}.gradients.png",
-            caption="../report/gradients.rst",
+            caption="../../src/caffetools/templates/report.gradients.rst",
             category="Training",
             labels={"figure": "gradients", "experiment": "{experiment}"},
         ),

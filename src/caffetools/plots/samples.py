@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.datums import datum_image, read_datums, spread
+from caffetools.datums import datum_image, read_datums
 from caffetools.plots.style import RIGHT, WRONG, add_output, figure_file
 from caffetools.predictions import Prediction, read_predictions
+from caffetools.spread import spread
 
 _COLUMNS = 6
 _LONGEST_NAME = 14  # letters that there is room for

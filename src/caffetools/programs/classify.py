@@ -23,11 +23,10 @@ from google.protobuf.message import DecodeError
 
 import caffe
 from caffe.proto import caffe_pb2
+from caffetools.classifying import best, predict
 from caffetools.cli import ToolError
 from caffetools.files import whole_file
 from caffetools.programs.program import LOG, Parser, number, require_file, run
-
-_AT_ONCE = 32  # images, so that a large folder needs little memory
 
 
 def parser() -> Parser:
@@ -64,7 +63,7 @@ def classify(options: argparse.Namespace) -> None:
     names, images = _images(options, gray=net.blobs[net.inputs[0]].data.shape[1] == 1)
     LOG.info("Classifying %d inputs.", len(names))
     start = time.monotonic()
-    scores = _scores(net, _parts(images, len(names)), options)
+    scores = _scores(net, images, options)
     LOG.info("Done in %.2f s.", time.monotonic() - start)
     if labels is not None and len(labels) != scores.shape[1]:
         raise ToolError(
@@ -100,13 +99,13 @@ def _classifier(options: argparse.Namespace) -> caffe.Classifier:
 
 
 def _scores(
-    net: caffe.Classifier, parts: Iterator[list[np.ndarray]], options: argparse.Namespace
+    net: caffe.Classifier, images: Iterator[np.ndarray], options: argparse.Namespace
 ) -> np.ndarray:
     try:
-        made = [net.predict(part, not options.center_only) for part in parts]
+        scores = predict(net, images, oversample=not options.center_only)
     except ValueError as error:  # such as images smaller than the crops
         raise ToolError(f"{options.input_file}: {error}") from error
-    return np.concatenate(made).astype(np.float32)
+    return scores.astype(np.float32)
 
 
 def _numbers(flag: str, text: str) -> list[int]:
@@ -165,11 +164,6 @@ def _image(path: Path, gray: bool) -> np.ndarray:
         raise ToolError(f"{path}: not an image that can be read: {error}") from error
 
 
-def _parts(images: Iterator[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
-    for start in range(0, count, _AT_ONCE):
-        yield [next(images) for _ in range(min(_AT_ONCE, count - start))]
-
-
 def _labels(path: Optional[Path]) -> Optional[list[str]]:
     if path is None:
         return None
@@ -180,5 +174,5 @@ def _labels(path: Optional[Path]) -> Optional[list[str]]:
 def _print(names: list[str], scores: np.ndarray, labels: list[str], top: int) -> None:
     for name, row in zip(names, scores):
         print(name)
-        for index in np.argsort(-row, kind="stable")[:top]:
+        for index in best(row, top):
             print(f"{row[index]:10.4f}  {labels[index]}")

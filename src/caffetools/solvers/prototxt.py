@@ -9,9 +9,9 @@ from typing import Any, Optional, Union
 from caffe.proto import caffe_pb2
 from caffetools import prototxt
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
 from caffetools.schedule import require_fields
 from caffetools.solver import set_field
+from caffetools.suggest import did_you_mean
 
 _WORDS = {"true": True, "false": False}
 

@@ -15,6 +15,7 @@ from caffetools.cli import ToolError
 from caffetools.freezing import freeze
 from caffetools.solver import patch_solver
 from caffetools.solvers.monitoring import MonitoringSolver
+from caffetools.suggest import did_you_mean
 
 
 def write_head_stage(
@@ -44,7 +45,7 @@ def write_head_stage(
         if head not in learning:
             raise ToolError(
                 f"{solver.net}: expected {head!r} among the layers that learn, found "
-                f"{', '.join(learning)}{prototxt.did_you_mean(head, learning)}"
+                f"{', '.join(learning)}{did_you_mean(head, learning)}"
             )
     rest = [name for name in learning if name not in heads]
     if not rest or not heads:

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.datums import spread
 from caffetools.plots.style import COLOURS, add_output, figure_file
+from caffetools.spread import spread
 from caffetools.visualization.images import add_arguments
 from caffetools.visualization.nets import Answering, Subject
 from caffetools.visualization.tiles import stretched, tiled

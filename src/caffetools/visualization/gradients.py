@@ -17,10 +17,10 @@ from typing import Optional
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.datums import spread
 from caffetools.magnitudes import Magnitude, read_magnitudes
 from caffetools.plots.style import COLOURS, add_output, figure_file
 from caffetools.plots.training import plot_magnitudes
+from caffetools.spread import spread
 
 _MOST_LINES = 12  # as many as colours and dashes tell apart
 _MOST_NAMED = 4

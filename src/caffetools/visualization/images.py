@@ -21,10 +21,11 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases, prototxt
 from caffetools.cli import ToolError
-from caffetools.datums import datum_image, read_datums, spread
+from caffetools.datums import datum_image, read_datums
 from caffetools.images import read_image
 from caffetools.lmdb import datum_bytes
 from caffetools.scoring import data_layer_on, load
+from caffetools.spread import spread
 
 AT_ONCE = 32  # images, so that many need little memory
 _UNTOLD = -1

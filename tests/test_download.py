@@ -1,0 +1,176 @@
+"""Downloads that are cut off go on, and what does not fit together is fetched anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from loopback import CONTENT, SHA256, Server, running
+
+from caffetools.cli import ToolError
+from caffetools.download import Partial
+from caffetools.fetch import fetch
+
+HALF = len(CONTENT) // 2
+WANTED = {"sha256": SHA256}
+NO_WAITS = (0.0, 0.0)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "weights"
+
+
+def partial_of(output: Path) -> Partial:
+    return Partial(output.with_name(f".{output.name}.partial"), f"sha256:{SHA256}")
+
+
+def cut_short(server: Server, output: Path) -> None:
+    """A run that gets the first half, and then nothing more."""
+    server.failures = 1
+    with pytest.raises(ToolError, match=rf"ended after {HALF} of {len(CONTENT)} bytes"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=())
+    assert partial_of(output).path.read_bytes() == CONTENT[:HALF]
+    assert not output.exists()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- going on -------------------------------------------------------------------------
+
+
+def test_next_attempt_asks_for_what_is_missing_alone(server: Server, output: Path) -> None:
+    server.ranges, server.tag, server.failures = True, '"one"', 1
+    fetch([f"{server.url}/cut"], output, WANTED, waits=NO_WAITS)
+    assert output.read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={HALF}-"]
+    assert server.sent == [HALF, len(CONTENT) - HALF]
+    assert names_in(output.parent) == ["weights"]
+
+
+def test_each_attempt_goes_on_from_the_last(server: Server, output: Path) -> None:
+    server.ranges, server.failures = True, 2
+    fetch([f"{server.url}/cut"], output, WANTED, waits=NO_WAITS)
+    assert output.read_bytes() == CONTENT
+    quarter = (len(CONTENT) - HALF) // 2
+    assert server.sent == [HALF, quarter, len(CONTENT) - HALF - quarter]
+
+
+def test_next_run_goes_on_too(server: Server, output: Path) -> None:
+    server.ranges, server.tag = True, '"one"'
+    cut_short(server, output)
+    fetch([f"{server.url}/cut"], output, WANTED, waits=())
+    assert output.read_bytes() == CONTENT
+    assert server.sent == [HALF, len(CONTENT) - HALF]
+    assert names_in(output.parent) == ["weights"]
+
+
+def test_next_mirror_goes_on_too(server: Server, output: Path) -> None:
+    server.ranges, server.tag, server.failures = True, '"one"', 9
+    with running() as mirror:
+        mirror.ranges, mirror.tag = True, '"another"'
+        fetch([f"{server.url}/cut", f"{mirror.url}/answer"], output, WANTED, waits=())
+        assert mirror.asked == [f"bytes={HALF}-"]
+    assert output.read_bytes() == CONTENT
+
+
+def test_a_file_that_had_come_whole_is_asked_for_and_kept(server: Server, output: Path) -> None:
+    server.ranges = True
+    partial = partial_of(output)
+    partial.path.write_bytes(CONTENT)
+    partial.remember(f"{server.url}/answer", None)
+    fetch([f"{server.url}/answer"], output, WANTED, waits=())
+    assert output.read_bytes() == CONTENT
+    assert server.sent == []
+
+
+# --- beginning again ------------------------------------------------------------------
+
+
+def test_a_server_without_ranges_begins_again(server: Server, output: Path) -> None:
+    server.failures = 1
+    fetch([f"{server.url}/cut"], output, WANTED, waits=NO_WAITS)
+    assert output.read_bytes() == CONTENT
+    assert server.sent == [HALF, len(CONTENT)]
+
+
+def test_a_file_that_the_server_says_has_changed_begins_again(server: Server, output: Path) -> None:
+    server.ranges, server.tag = True, '"one"'
+    cut_short(server, output)
+    server.tag = '"two"'
+    fetch([f"{server.url}/answer"], output, WANTED, waits=())
+    # Of another address, whose tags mean nothing here: so the part was asked for.
+    assert server.sent == [HALF, len(CONTENT) - HALF]
+    output.unlink()
+    cut_short(server, output)
+    server.tag = '"three"'
+    fetch([f"{server.url}/cut"], output, WANTED, waits=())
+    assert server.sent[2:] == [HALF, len(CONTENT)]
+    assert output.read_bytes() == CONTENT
+
+
+def test_parts_that_make_another_file_are_fetched_anew_once(server: Server, output: Path) -> None:
+    """The server does not tell that its file has changed meanwhile."""
+    server.ranges = True
+    server.content = bytes(len(CONTENT))
+    server.failures = 1
+    with pytest.raises(ToolError, match="ended after"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=())
+    server.content = CONTENT
+    fetch([f"{server.url}/cut"], output, WANTED, waits=())
+    assert output.read_bytes() == CONTENT
+    assert server.sent == [HALF, len(CONTENT) - HALF, len(CONTENT)]
+
+
+def test_what_is_wrong_anew_too_is_refused_and_leaves_nothing(server: Server, output: Path) -> None:
+    server.ranges = True
+    server.content = bytes(len(CONTENT))
+    server.failures = 1
+    with pytest.raises(ToolError, match=rf"sha256 is \w+, expected {SHA256}"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=NO_WAITS)
+    assert server.sent == [HALF, len(CONTENT) - HALF, len(CONTENT)]
+    assert names_in(output.parent) == []
+
+
+@pytest.mark.parametrize(
+    "note", ['{"identity": "sha256:another"}', "", "[]", '{"identity": 1', None]
+)
+def test_the_beginning_of_another_file_is_no_beginning(
+    note: str | None, server: Server, output: Path
+) -> None:
+    server.ranges = True
+    partial = partial_of(output)
+    partial.path.write_bytes(CONTENT[:HALF])
+    if note is not None:
+        partial.note.write_text(note)
+    fetch([f"{server.url}/answer"], output, WANTED, waits=())
+    assert server.asked == [None]
+    assert names_in(output.parent) == ["weights"]
+
+
+def test_more_than_there_is_begins_again(server: Server, output: Path) -> None:
+    server.ranges = True
+    partial = partial_of(output)
+    partial.path.write_bytes(CONTENT + b"more")
+    partial.remember("elsewhere", None)
+    fetch([f"{server.url}/answer"], output, WANTED, waits=NO_WAITS)
+    assert output.read_bytes() == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT) + 4}-", None]
+
+
+def test_another_part_than_was_asked_for_is_not_taken(server: Server, output: Path) -> None:
+    server.ranges = True
+    cut_short(server, output)
+    server.failures = 1
+    fetch([f"{server.url}/elsewhere"], output, WANTED, waits=NO_WAITS)
+    assert output.read_bytes() == CONTENT
+    assert server.sent == [HALF, len(CONTENT) - HALF]
+
+
+def test_a_weak_tag_is_no_condition(server: Server, output: Path) -> None:
+    server.ranges, server.tag = True, 'W/"one"'
+    cut_short(server, output)
+    assert json.loads(partial_of(output).note.read_text())["validator"] is None
