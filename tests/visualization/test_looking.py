@@ -72,6 +72,7 @@ def test_files_are_sized_for_the_net_and_stay_as_they_are_without_a_transform():
     np.testing.assert_array_equal(
         found.all_inputs(), np.array(resized, np.float32).transpose(0, 3, 1, 2)
     )
+    np.testing.assert_array_equal(found.chosen.pictures[1], resized[1][:, :, ::-1])
     assert found.chosen.names == ["0.png", "2.png"]
     assert found.chosen.labels == [None, None]
 
@@ -224,6 +225,8 @@ def test_the_likeliest_come_first_and_among_equals_the_lower_class():
     assert [one.classes.tolist() for one in found] == [[1, 3, 0], [0, 2, 3]]
     np.testing.assert_array_equal(found[1].probabilities, [0.7, 0.2, 0.1])
     assert len(top5.likeliest(rows)[0].classes) == 4
+    equal = np.tile([0.01, 0.02], (1, 500))
+    assert top5.likeliest(equal)[0].classes.tolist() == [1, 3, 5, 7, 9]
 
 
 def test_probabilities_are_those_of_the_net_with_and_without_a_softmax():

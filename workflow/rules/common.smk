@@ -86,7 +86,7 @@ def runs(pattern, experiments=None):
 
 
 def weights_before(wildcards):
-    """The weights that an experiment started from, none where it started from fillers."""
+    """The weights that the first seed started from, none where it started from fillers."""
     return PLAN.weights(wildcards.dataset, wildcards.experiment, FIRST_SEED) or []
 
 
