@@ -13,12 +13,15 @@ from recipes import REPOSITORY, learnable_images, read_model, without_chance, wr
 from caffetools.bundle import make
 
 FOLDER = REPOSITORY / "docs" / "how-to"
-# What the pictures' and snapshots' examples leave behind, among others.
-LEFT = (
-    *("loss.png", "error.svg", "gradient.png", "infogain.binaryproto"),
-    *("snapshots/lenet_best.solverstate", "snapshots/lenet_early_stopping.caffemodel"),
-)
-
+# What the pages' examples leave behind, among others, by the page's name.
+LEFT = {
+    "monitor-training": (
+        *("loss.png", "error.svg", "gradient.png", "infogain.binaryproto"),
+        *("snapshots/lenet_best.solverstate", "snapshots/lenet_early_stopping.caffemodel"),
+    ),
+    "see-inside-a-net": ("conv1.png", "ip2.png", "lenet.caffemodel"),
+    "deploy": ("classes.csv", "classes.html", "net.onnx"),
+}
 
 # Pages whose examples need packages that BVLC's interpreter does not have.
 OURS_ALONE = ("deploy",)
@@ -30,9 +33,9 @@ def prepare(page: Path, folder: Path) -> tuple[str, ...]:
     """Make ``folder`` what the page's examples start in; the files that they must leave there."""
     if page.stem == "deploy":
         write_bundle(folder)
-        return ("classes.csv", "classes.html", "net.onnx")
-    write_training(folder)
-    return LEFT
+    else:
+        write_training(folder)
+    return LEFT[page.stem]
 
 
 def script(page: Path) -> str:

@@ -99,9 +99,9 @@ def test_two_are_the_same_bytes(here: Path) -> None:
 
 def test_images_are_spread_over_the_classes(here: Path) -> None:
     bundles.write(here)
-    keys = [key for key, _ in databases.spread(here / "test", 3)]
+    keys = [key for key, _ in databases.some_records(here / "test", 3)]
     assert [key[len("00000000_") :].split(b"/")[0].decode() for key in keys] == bundles.CLASSES
-    assert len(databases.spread(here / "test", 100)) == 12
+    assert len(databases.some_records(here / "test", 100)) == 12
 
 
 def test_a_reader_that_knows_a_layer_not_is_said_to_be_unchecked(here: Path) -> None:

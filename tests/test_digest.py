@@ -26,11 +26,14 @@ COMMANDS = (
     "caffetools.plots.comparison",
     "caffetools.plots.confusion",
     "caffetools.plots.curves",
-    "caffetools.plots.kernels",
     "caffetools.plots.samples",
     "caffetools.pretrained.__main__",
     "caffetools.report",
     "caffetools.train",
+    "caffetools.visualization.activations",
+    "caffetools.visualization.gradients",
+    "caffetools.visualization.graph",
+    "caffetools.visualization.kernels",
 )
 SCRIPT = """
 import json, sys
@@ -79,19 +82,23 @@ def test_a_digest_does_not_hang_on_the_packages_place(packages, before):
     assert len(set(before.values())) == len(COMMANDS)
 
 
+# Commands that run a net.
+RUNNING = {"train", "evaluate", "visualization.activations"}
+
+
 @pytest.mark.parametrize("name", ["solver/sgd.py", "net/net.py", "layers/lrn.py", "data/datum.py"])
-def test_training_and_evaluation_reach_the_whole_runtime(packages, before, name):
-    assert changed_by(packages, before, f"recaffe/{name}") == {"train", "evaluate"}
+def test_commands_that_run_nets_reach_the_whole_runtime(packages, before, name):
+    assert changed_by(packages, before, f"recaffe/{name}") == RUNNING
 
 
 def test_a_new_layer_file_counts(packages, before):
     (packages / "recaffe/layers/another.py").write_text('"""Another layer."""\n')
-    assert changed_by(packages, before) == {"train", "evaluate"}
+    assert changed_by(packages, before) == RUNNING
 
 
 def test_commands_that_read_messages_reach_the_schema_alone(packages, before):
     changed = changed_by(packages, before, "recaffe/proto/caffe.proto")
-    assert changed >= {"train", "evaluate", "lmdb", "mean", "patch", "plots.kernels"}
+    assert changed >= {"train", "evaluate", "lmdb", "mean", "patch", "visualization.kernels"}
     assert not changed & {"dataset", "examples", "fetch", "report", "plots.confusion"}
 
 
@@ -102,6 +109,7 @@ def test_commands_that_read_messages_reach_the_schema_alone(packages, before):
         ("dataset.py", {"dataset"}),
         ("patch.py", {"patch"}),
         ("evaluate.py", {"evaluate"}),
+        ("visualization/graph.py", {"visualization.graph"}),
         ("snapshots.py", {"train"}),
         ("templates/report.html", {"report"}),
         ("pretrained/registry.yaml", {"pretrained.__main__"}),
@@ -123,9 +131,13 @@ def test_what_is_imported_by_an_imported_module_counts(packages, before):
 
 def test_a_package_that_holds_a_command_runs_with_it(packages, before):
     changed = changed_by(packages, before, "caffetools/plots/__init__.py")
-    plots = {name.removeprefix("caffetools.") for name in COMMANDS if "plots" in name}
+    figures = {
+        name.removeprefix("caffetools.")
+        for name in COMMANDS
+        if name.startswith(("caffetools.plots.", "caffetools.visualization."))
+    }
     # The report takes its colours from the figures.
-    assert changed == {*plots, "report"}
+    assert changed == {*figures, "report"}
 
 
 def test_an_unknown_command_is_refused():

@@ -83,7 +83,7 @@ TOOLS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", TOOLS, ids=lambda path: path.stem)
-def test_tools_run_as_their_pages_say(document, tmp_path):
+def test_commands_run_as_their_pages_say(document, tmp_path):
     """All of a page's commands, one after the other, beside the default results."""
     if not (ROOT / "results" / "digits" / "report.html").exists():
         pytest.skip("the examples are about the results of `make run`")

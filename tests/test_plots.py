@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import lmdb
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
 from caffetools.comparison import arm_of
 from caffetools.history import Row, history_of, write_history
-from caffetools.plots import comparison, confusion, curves, kernels, samples, training
+from caffetools.plots import comparison, confusion, curves, samples, training
+from caffetools.plots.style import figure_file
 from caffetools.predictions import Prediction, read_predictions
 from caffetools.solvers.figures import Picture
 from caffetools.solvers.rates import RateRange
@@ -27,14 +27,18 @@ Command = Callable[[Sequence[str]], None]
 
 
 def check_file(command: Command, arguments: Sequence[str], folder: Path) -> None:
-    """The command writes a PNG, the same bytes twice, with nothing but the picture in it."""
+    """The command writes PNG and SVG, the same bytes twice, with nothing but the picture in it."""
     pictures = []
-    for name in ("first.png", "second.png"):
-        command([*arguments, "--output", str(folder / name)])
-        pictures.append((folder / name).read_bytes())
-    assert pictures[0].startswith(PNG)
+    for name in ("first", "second"):
+        files = [folder / f"{name}.png", folder / f"{name}.svg"]
+        command([*arguments, "--output", *map(str, files)])
+        pictures.append([path.read_bytes() for path in files])
     assert pictures[0] == pictures[1]
-    assert b"tEXt" not in pictures[0]
+    png, svg = pictures[0]
+    assert png.startswith(PNG)
+    assert b"tEXt" not in png
+    assert svg.startswith(b"<?xml")
+    assert b"<dc:date>" not in svg
 
 
 def rows(top: float = 0.9) -> list[Row]:
@@ -132,79 +136,6 @@ def test_confusion_file(tmp_path: Path) -> None:
     check_file(confusion.main, ["--confusion", str(tmp_path / "c.csv")], tmp_path)
 
 
-# --- kernels ----------------------------------------------------------------------------
-
-
-def model(kernels: np.ndarray, layer: str = "conv1") -> bytes:
-    net = caffe_pb2.NetParameter()
-    net.layer.add(name="data", type="Data")
-    net.layer.add(name="ip", type="InnerProduct").blobs.add(data=[1.0]).shape.dim.extend([1, 1])
-    blob = net.layer.add(name=layer, type="Convolution").blobs.add(data=kernels.ravel().tolist())
-    blob.shape.dim.extend(kernels.shape)
-    return bytes(net.SerializeToString())
-
-
-def test_gray_kernels_stand_in_a_grid_on_one_scale() -> None:
-    weights = np.array([-2.0, 0.0, 1.0]).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2))
-    grid = kernels.as_grid(weights, limit=2.0)
-    assert grid.shape == (5, 5)
-    assert (grid[0, 0], grid[0, 3], grid[3, 0]) == (0.0, 0.5, 0.75)
-    np.testing.assert_array_equal(grid[2], 1.0)
-    np.testing.assert_array_equal(grid[3:, 3:], 1.0)
-
-
-def test_colour_kernels_turn_from_bgr_to_rgb() -> None:
-    weights = np.array([1.0, 0.0, -1.0]).reshape(1, 3, 1, 1) * np.ones((1, 3, 2, 2))
-    np.testing.assert_array_equal(kernels.as_grid(weights, limit=1.0)[0, 0], [0.0, 0.5, 1.0])
-
-
-def test_other_numbers_of_channels_give_a_tile_each() -> None:
-    weights = np.arange(4.0).reshape(2, 2, 1, 1)
-    np.testing.assert_allclose(kernels.as_grid(weights, 3.0)[::2, ::2], [[0.5, 2 / 3], [5 / 6, 1]])
-
-
-def test_kernels_share_the_limit_and_tell_the_change() -> None:
-    before, after = np.ones((2, 1, 2, 2)), np.full((2, 1, 2, 2), -1.5)
-    display = kernels.KernelsDisplay.from_weights("conv1", before, after)
-    assert display.limit == 1.5
-    assert [title for title, _ in display.panels] == ["before", "after (changed by 250.0%)"]
-    frozen = kernels.KernelsDisplay.from_weights("conv1", before, before)
-    assert frozen.panels[1][0] == "after (unchanged)"
-    with pytest.raises(ToolError, match=r"'conv1': kernels before are \(2, 1, 2, 2\), after"):
-        kernels.KernelsDisplay.from_weights("conv1", before, after[:1])
-
-
-def test_the_first_convolution_is_found(tmp_path: Path) -> None:
-    weights = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
-    (tmp_path / "net").write_bytes(model(weights))
-    layer, found = kernels.read_kernels(tmp_path / "net")
-    assert layer == "conv1"
-    np.testing.assert_array_equal(found, weights)
-    with pytest.raises(ToolError, match="no convolution conv2 with kernels to show; it has conv1"):
-        kernels.read_kernels(tmp_path / "net", "conv2")
-
-
-def test_truncated_model_is_named(tmp_path: Path) -> None:
-    (tmp_path / "net").write_bytes(model(np.ones((2, 1, 2, 2)))[:-5])
-    with pytest.raises(ToolError, match=r"expected a \.caffemodel"):
-        kernels.read_kernels(tmp_path / "net")
-
-
-def test_weights_of_the_old_format_are_read(tmp_path: Path) -> None:
-    net = caffe_pb2.NetParameter()
-    net.layers.add(name="conv1").blobs.add(num=2, channels=1, height=2, width=2, data=range(8))
-    (tmp_path / "net").write_bytes(net.SerializeToString())
-    assert kernels.read_kernels(tmp_path / "net")[1].shape == (2, 1, 2, 2)
-
-
-def test_kernels_file(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    for name in ("before", "after"):
-        (tmp_path / name).write_bytes(model(random.normal(size=(5, 3, 4, 4))))
-    arguments = ["--before", str(tmp_path / "before"), "--after", str(tmp_path / "after")]
-    check_file(kernels.main, arguments, tmp_path)
-
-
 # --- trainings under way ----------------------------------------------------------------
 
 
@@ -247,6 +178,16 @@ def test_pictures_are_png_or_svg_by_name_and_the_same_bytes_twice(tmp_path: Path
         Picture("a.gif")
 
 
+def test_a_figure_of_another_ending_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.jpg"]
+    with (
+        pytest.raises(ToolError, match=r"b\.jpg: expected a file named \.png or \.svg"),
+        figure_file(paths, 1, 1),
+    ):
+        pytest.fail("it was drawn")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_window_is_opened_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[float] = []
     monkeypatch.setattr(pyplot, "pause", shown.append)
@@ -280,25 +221,6 @@ def test_half_are_wrong_if_there_are_so_many() -> None:
     assert [one.index for one in samples.choose(only_wrong, 4)] == [0, 1, 3, 4]
 
 
-def test_raw_and_encoded_datums_give_the_same_pixels() -> None:
-    colour = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    for image in (colour, colour[:, :, 0]):
-        planes = np.atleast_3d(image).transpose(2, 0, 1)
-        raw = caffe_pb2.Datum(
-            channels=len(planes), height=4, width=5, data=planes.tobytes(), label=1
-        )
-        png = cv2.imencode(".png", image)[1].tobytes()
-        encoded = caffe_pb2.Datum(data=png, encoded=True)
-        expected = image[:, :, ::-1] if image.ndim == 3 else image
-        np.testing.assert_array_equal(samples.datum_image(raw), expected)
-        np.testing.assert_array_equal(samples.datum_image(encoded), expected)
-
-
-def test_encoded_datum_that_does_not_decode_is_named() -> None:
-    with pytest.raises(ToolError, match="3 bytes does not decode"):
-        samples.datum_image(caffe_pb2.Datum(data=b"abc", encoded=True))
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("samples") / "lmdb"
@@ -325,7 +247,7 @@ def test_images_are_those_predicted_for(digits: Path) -> None:
 def test_predictions_for_another_lmdb_are_refused(digits: Path) -> None:
     with pytest.raises(ToolError, match="entry 3 has label 1, the predictions say 0"):
         samples.SamplesDisplay.from_lmdb(digits, [Prediction(3, 0, 0, 0.9)], None)
-    with pytest.raises(ToolError, match="it has 40 entries, the predictions name entry 40"):
+    with pytest.raises(ToolError, match="it has 40 entries, counted from 0, and entry 40 is asked"):
         samples.SamplesDisplay.from_lmdb(digits, [Prediction(40, 0, 0, 0.9)], None)
 
 

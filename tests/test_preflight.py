@@ -268,6 +268,10 @@ def unknown_type(case: Case) -> None:
     case.layer("drop").type = "Droput"
 
 
+def field_of_a_fork(case: Case) -> None:
+    text_format.Merge("dropout_param { scale_train: true }", case.layer("drop"))
+
+
 def no_loss(case: Case) -> None:
     case.layer("loss").include.add(phase=caffe_pb2.TEST)
 
@@ -371,6 +375,7 @@ MISTAKES: list[tuple[Callable[[Case], None], str, str, str]] = [
     (no_net, "net", "error", "'absent.prototxt' is no file"),
     (solver_as_net, "net", "error", "is no net but a solver"),
     (unknown_type, "layer-type", "error", "no layer type 'Droput'; did you mean 'Dropout'"),
+    (field_of_a_fork, "foreign-field", "warning", "scale_train: of a fork of Caffe"),
     (no_loss, "phases", "error", "no layer of phase TRAIN is a loss"),
     (unknown_policy, "lr-policy", "error", "stpe.*did you mean 'step'"),
     (step_without_size, "lr-policy", "error", "'step' needs stepsize"),

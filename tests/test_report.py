@@ -285,7 +285,7 @@ def test_one_experiment_of_one_seed_makes_a_page_without_intervals(results: Resu
 @pytest.mark.parametrize(
     ("figure", "complaint"),
     [
-        ("alone:1:kernel:x.png", "KIND one of curves, confusion, samples, mistakes"),
+        ("alone:1:kernel:x.png", "KIND one of activations, calibration, comparison"),
         ("alone:1", "expected EXPERIMENT:SEED:KIND:PNG"),
         ("other:1:curves:{png}", "experiment 'other', of which no --run was given"),
     ],

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,11 @@ from caffe.proto import caffe_pb2
 from caffetools import train
 from caffetools.cli import ToolError
 from caffetools.history import read_history, read_rows
+from caffetools.magnitudes import interval, read_magnitudes
 from caffetools.weights import read_weights
 from recaffe.context import context
 from recaffe.errors import CaffeError
+from recaffe.solver.solver import Solver
 
 ENTRIES = 16
 CLASSES = 4
@@ -34,6 +38,7 @@ CLASSES = 4
 ARGUMENTS = (
     *("--solver", "solver.prototxt", "--snapshots", "snapshots"),
     *("--output", "final.caffemodel", "--history", "history.csv"),
+    *("--gradients", "gradients.csv"),
 )
 
 
@@ -83,6 +88,10 @@ class Task:
     @property
     def history(self) -> Path:
         return self.folder / "history.csv"
+
+    @property
+    def gradients(self) -> Path:
+        return self.folder / "gradients.csv"
 
     def train(self, *options: object) -> int | None:
         """Train in this process; what a mistake raises is the caller's to catch."""
@@ -175,6 +184,72 @@ def test_training_again_elsewhere_gives_the_same_bytes(trained, tmp_path):
     other.train()
     assert other.weights.read_bytes() == trained.weights.read_bytes()
     assert other.history.read_bytes() == trained.history.read_bytes()
+    assert other.gradients.read_bytes() == trained.gradients.read_bytes()
+
+
+def test_magnitudes_are_those_of_each_step(trained):
+    import caffe
+
+    with contextlib.chdir(trained.folder):
+        solver = caffe.get_solver("solver.prototxt")
+        rows = read_magnitudes(trained.gradients)
+        gradients: dict[str, float] = {}
+
+        def note() -> None:
+            for name, blobs in solver.net.params.items():
+                gradients[name] = float(np.sqrt(sum((blob.diff**2).sum() for blob in blobs)))
+
+        solver.add_callback(lambda: None, note)
+        for iteration in range(1, 4):
+            before = {name: [b.data.copy() for b in blobs] for name, blobs in _params(solver)}
+            solver.step(1)
+            found = [row for row in rows if row.iteration == iteration]
+            assert [row.layer for row in found] == ["conv1", "conv2", "ip1", "ip2"]
+            for row, (name, blobs) in zip(found, _params(solver), strict=True):
+                moved = sum(
+                    ((blob.data - old) ** 2).sum()
+                    for blob, old in zip(blobs, before[name], strict=True)
+                )
+                assert row.gradient == pytest.approx(gradients[name], rel=1e-4)
+                assert row.update == pytest.approx(np.sqrt(moved), rel=1e-3)
+                weights = np.sqrt(sum((blob.data**2).sum() for blob in blobs))
+                assert row.weights == pytest.approx(weights, rel=1e-4)
+
+
+def _params(solver):
+    return list(solver.net.params.items())
+
+
+def test_about_a_hundred_iterations_have_magnitudes(trained):
+    assert [interval(count) for count in (0, 12, 199, 200, 1000, 450000)] == [1, 1, 1, 2, 10, 4500]
+    assert {row.iteration for row in read_magnitudes(trained.gradients)} == set(range(1, 13))
+
+
+def test_recording_magnitudes_changes_no_number_of_the_training(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Recorder, "recording", lambda self, iteration: nullcontext())
+    other = Task(tmp_path)
+    other.train()
+    assert read_magnitudes(other.gradients) == []
+    assert other.weights.read_bytes() == trained.weights.read_bytes()
+    assert other.history.read_bytes() == trained.history.read_bytes()
+
+
+def test_recording_does_not_keep_the_solver_from_being_let_go(trained, monkeypatch):
+    monkeypatch.chdir(trained.folder)
+    trainer = train.Trainer(trained.solver, None, trained.snapshots)
+    solver = weakref.ref(trainer.solver)
+    del trainer
+    assert solver() is None
+
+
+def test_recording_keeps_no_blobs(task, monkeypatch):
+    kept = []
+    compute = Solver._compute_gradients
+    monkeypatch.setattr(
+        Solver, "_compute_gradients", lambda self, keep: [kept.append(keep), compute(self, keep)]
+    )
+    task.train()
+    assert kept == [False] * 12
 
 
 def test_another_seed_gives_other_weights(trained, tmp_path):
@@ -249,6 +324,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(trained, task, monkeypatch,
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert [row.iteration for row in read_rows(task.history)] == list(range(13))
     assert _losses(task) == _losses(trained)
+    assert task.gradients.read_bytes() == trained.gradients.read_bytes()
 
 
 def _losses(task: Task) -> list[float | None]:
@@ -346,6 +422,31 @@ def test_without_the_history_so_far_training_starts_afresh(
     assert "going on" not in caplog.text
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert task.history.read_bytes() == trained.history.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "no table"])
+def test_without_the_magnitudes_so_far_training_starts_afresh(
+    trained, task, monkeypatch, caplog, damage
+):
+    stopped(task, monkeypatch)
+    table = task.snapshots / "gradients.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    if damage == "gone":
+        table.unlink()
+    else:
+        table.write_text("".join(lines[:-1]) if damage == "cut" else "nonsense\n")
+    task.train()
+    assert ("going on from iteration 4" in caplog.text) == (damage == "cut")
+    assert task.weights.read_bytes() == trained.weights.read_bytes()
+    assert task.gradients.read_bytes() == trained.gradients.read_bytes()
+
+
+def test_a_state_that_does_not_load_leaves_no_magnitudes_behind(trained, task, monkeypatch):
+    stopped(task, monkeypatch)
+    for state in task.snapshots.glob("*.solverstate"):
+        state.write_bytes(b"nonsense")
+    task.train()
+    assert task.gradients.read_bytes() == trained.gradients.read_bytes()
 
 
 def test_the_folder_may_be_moved_with_its_snapshots(trained, task, monkeypatch, caplog):

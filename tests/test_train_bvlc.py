@@ -14,6 +14,7 @@ from recipes import learnable_images, read_model, without_chance, write_lmdb
 import caffe
 from caffetools import evaluate, train
 from caffetools.history import History, read_history
+from caffetools.magnitudes import read_magnitudes
 from caffetools.weights import read_weights
 
 pytestmark = pytest.mark.oracle
@@ -22,6 +23,7 @@ ENTRIES, CLASSES = 40, 5
 TRAIN = (
     *("--solver", "solver.prototxt", "--weights", "initial.caffemodel"),
     *("--snapshots", "snapshots", "--output", "final.caffemodel", "--history", "history.csv"),
+    *("--gradients", "gradients.csv"),
 )
 EVALUATE = (
     *("--net", "train_val.prototxt", "--weights", "final.caffemodel", "--lmdb", "val"),
@@ -41,7 +43,8 @@ def both(bvlc, tmp_path_factory) -> tuple[Path, Path]:
             place.module("caffetools.train", *TRAIN)
             place.module("caffetools.evaluate", *EVALUATE)
             place.module("caffetools.train", *TRAIN)  # goes on from its end
-            for name in ("final.caffemodel", "history.csv", "evaluation/evaluation.json"):
+            tables = ("history.csv", "gradients.csv", "evaluation/evaluation.json")
+            for name in ("final.caffemodel", *tables):
                 target = theirs / name
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes((place.path / name).read_bytes())
@@ -99,6 +102,16 @@ def test_both_trainers_come_to_the_same_losses(both):
     np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-4)
     np.testing.assert_allclose(ours.test_loss, theirs.test_loss, rtol=1e-4)
     np.testing.assert_array_equal(ours.test_accuracy, theirs.test_accuracy)
+
+
+def test_both_trainers_record_the_same_gradients_and_updates(both):
+    theirs, ours = (read_magnitudes(folder / "gradients.csv") for folder in both)
+    layers = ["conv1", "conv2", "ip1", "ip2"]
+    assert [row[:2] for row in ours] == [(step, name) for step in range(1, 16) for name in layers]
+    assert [row[:2] for row in theirs] == [row[:2] for row in ours]
+    expected = np.array([row[2:] for row in theirs])
+    assert (expected > 0).all()
+    np.testing.assert_allclose([row[2:] for row in ours], expected, rtol=1e-3)
 
 
 def test_both_trainers_come_to_the_same_weights(both):

@@ -26,7 +26,11 @@ from caffetools.weights import read_weights
 
 pytestmark = pytest.mark.slow
 
-FIGURES = ("curves", "kernels", "confusion", "calibration", "samples", "mistakes")
+OF_THE_NET = ("weights", "top5", "activations", "saliency", "embedding")
+FIGURES = (
+    *("net", "curves", "gradients", "kernels", "confusion", "calibration", "samples", "mistakes"),
+    *OF_THE_NET,
+)
 RUNS = [(name, seed) for name in ("tuned", "scratch") for seed in (0, 1)]
 # What follows from the weights of the runs of both experiments.
 AFTER_TRAINING = {
@@ -88,11 +92,12 @@ def test_all_results_are_there(finished):
         assert json.loads((run / "evaluation.json").read_text())["entries"] == 12
         assert {path.name for path in run.iterdir() if path.is_file()} == {
             *("train_val.prototxt", "solver.prototxt", "deploy.prototxt", "patch.json"),
-            *("final.caffemodel", "history.csv", "evaluation.json"),
+            *("final.caffemodel", "history.csv", "gradients.csv", "evaluation.json"),
             *("per_class.csv", "confusion.csv", "calibration.csv", "predictions.csv"),
         }
         for figure in FIGURES:
             assert cv2.imread(str(finished.path(f"plots/{name}.{figure}.png"))) is not None
+            assert finished.path(f"plots/{name}.{figure}.svg").read_bytes().startswith(b"<?xml")
     assert finished.path("dataset/classes.txt").read_text().split() == list(CLASSES)
     assert "</html>" in finished.path("report.html").read_text()
     assert finished.path("mean.binaryproto").stat().st_size > 0
@@ -264,6 +269,11 @@ def test_another_figures_code_redraws_it_alone(copied):
     assert copied.planned() == expected
     copied.run()
     assert copied.planned() == {}
+
+
+def test_another_look_into_nets_redraws_it_alone(copied):
+    copied.change_code("caffetools/visualization/saliency.py")
+    assert copied.planned() == {rule: AFTER_TRAINING[rule] for rule in ("saliency", "report_page")}
 
 
 def test_another_solvers_code_trains_again(copied):

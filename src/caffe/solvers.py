@@ -99,6 +99,15 @@ class Solver:
         else:
             self._runtime.add_callback(on_start, on_gradients_ready)
 
+    def add_unseeing_callback(
+        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]
+    ) -> None:
+        """Like ``add_callback``, for functions that look at no blobs but parameters.
+
+        Not one of pycaffe's names. :meth:`step_unseen` goes on keeping less.
+        """
+        self._runtime.add_callback(on_start, on_gradients_ready, looks=False)
+
     def snapshot(self) -> tuple[Path, Path]:
         """Write weights and state under ``snapshot_prefix``; return their paths."""
         return self._runtime.snapshot()

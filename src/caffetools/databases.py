@@ -12,6 +12,7 @@ from typing import Any
 import lmdb
 
 from caffetools.cli import ToolError
+from caffetools.spread import spread
 
 BACKENDS = ("lmdb", "leveldb")
 LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
@@ -52,22 +53,26 @@ def keys(database: Path, backend: str = "lmdb") -> Generator[bytes, None, None]:
     if backend != "lmdb":
         yield from (key for key, _ in records(database, backend))
         return
-    with _reading_lmdb(database) as transaction:
+    with reading_lmdb(database) as transaction:
         yield from transaction.cursor().iternext(keys=True, values=False)
 
 
-def spread(database: Path, count: int) -> list[tuple[bytes, bytes]]:
+def some_records(database: Path, count: int) -> list[tuple[bytes, bytes]]:
     """``count`` records of an LMDB, evenly spaced in the order of keys; all if there are fewer.
 
     Raises :class:`ToolError` if it is none or empty.
     """
-    with _reading_lmdb(database) as transaction:
+    with reading_lmdb(database) as transaction:
         found = list(transaction.cursor().iternext(keys=True, values=False))
         if not found:
             raise ToolError(f"{database}: expected at least one record, found an empty LMDB")
-        count = min(count, len(found))
-        chosen = [found[place * len(found) // count] for place in range(count)]
-        return [(key, bytes(transaction.get(key))) for key in chosen]
+        return [(key, bytes(transaction.get(key))) for key in spread(found, count)]
+
+
+def lmdb_entries(database: Path) -> int:
+    """How many records an LMDB has. Raises :class:`ToolError` if it is none."""
+    with reading_lmdb(database) as transaction:
+        return int(transaction.stat()["entries"])
 
 
 def views(
@@ -82,7 +87,7 @@ def views(
         for key, value in islice(records(database, backend), 0, None, step):
             yield memoryview(key), memoryview(value)
         return
-    with _reading_lmdb(database, copies=False) as transaction:
+    with reading_lmdb(database, copies=False) as transaction:
         cursor = transaction.cursor()
         for number, key in enumerate(cursor.iternext(keys=True, values=False)):
             if number % step == 0:
@@ -141,12 +146,16 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
 
 
 def _from_lmdb(database: Path) -> Iterator[tuple[bytes, bytes]]:
-    with _reading_lmdb(database) as transaction:
+    with reading_lmdb(database) as transaction:
         yield from transaction.cursor()
 
 
 @contextmanager
-def _reading_lmdb(database: Path, copies: bool = True) -> Iterator[Any]:
+def reading_lmdb(database: Path, copies: bool = True) -> Iterator[Any]:
+    """A transaction that reads an LMDB. Raises :class:`ToolError` if it is none.
+
+    Without ``copies`` values are views that hold until the next look.
+    """
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
     try:

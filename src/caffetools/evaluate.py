@@ -19,6 +19,7 @@ from typing import Any, Optional
 import numpy as np
 
 from caffetools import bootstrap, calibration, databases, metrics, prototxt, scoring, ten_crop
+from caffetools.classes import class_names
 from caffetools.cli import ToolError, run
 from caffetools.files import write_json, write_text
 from caffetools.scoring import Outcome
@@ -26,19 +27,6 @@ from caffetools.scoring import Outcome
 TOP = 5
 
 log = logging.getLogger("caffetools.evaluate")
-
-
-def class_names(path: Optional[Path], count: int) -> list[str]:
-    """The lines of ``classes.txt``, or the labels themselves where there is none."""
-    if path is None:
-        return [str(label) for label in range(count)]
-    names = path.read_text(encoding="utf-8").splitlines()
-    if len(names) != count:
-        raise ToolError(
-            f"{path}: expected {count} classes, as many as the net has scores, found {len(names)}; "
-            "give the list of the data set that the net was trained on"
-        )
-    return names
 
 
 def write_results(

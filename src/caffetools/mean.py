@@ -16,39 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError, run
+from caffetools.datums import pixels
 from caffetools.files import whole_file
 from caffetools.weights import array
 
 LOG = logging.getLogger("caffetools.mean")
-
-
-def pixels(value: bytes) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of a serialized ``Datum``; raises ValueError if it has none."""
-    try:
-        datum = caffe_pb2.Datum.FromString(value)
-    except DecodeError as error:
-        raise ValueError("the value is not a Datum") from error
-    if datum.encoded:
-        return _decoded(datum.data)
-    shape = (datum.channels, datum.height, datum.width)
-    flat = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data)
-    if flat.size != np.prod(shape) or not flat.size:
-        raise ValueError(f"{flat.size} values for the shape (channels, height, width) {shape}")
-    return flat.reshape(shape)
-
-
-def _decoded(data: bytes) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if image is None:
-        raise ValueError("an encoded image that cannot be decoded")
-    return np.atleast_3d(image).transpose(2, 0, 1)
 
 
 def mean(database: Path, backend: str = "lmdb") -> np.ndarray:

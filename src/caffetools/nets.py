@@ -101,8 +101,13 @@ def update_magnitudes(net: Any, relative: bool = False) -> dict[str, float]:
     magnitudes = gradient_magnitudes(net)
     if not relative:
         return magnitudes
-    weights = {name: _norm(blob.data for blob in blobs) for name, blobs in net.params.items()}
+    weights = weight_magnitudes(net)
     return {name: value / (weights[name] or 1.0) for name, value in magnitudes.items()}
+
+
+def weight_magnitudes(net: Any) -> dict[str, float]:
+    """``sqrt(sum w^2)`` over all weights ``w`` of each layer."""
+    return {name: _norm(blob.data for blob in blobs) for name, blobs in net.params.items()}
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:

@@ -184,9 +184,28 @@ class Plan:
         """Whether the data set is one of the examples that come with the project."""
         return self.dataset(name)["source"] in BUILT_IN
 
+    def is_table(self, name: str) -> bool:
+        """Whether the data set is a table of addresses, whose images are fetched."""
+        return "table" in self.dataset(name)
+
     def folder(self, name: str) -> str:
         """The folder with one sub-folder a class that the data set is made of."""
-        return f"results/{name}/images" if self.is_built_in(name) else self.dataset(name)["source"]
+        is_made = self.is_built_in(name) or self.is_table(name)
+        return f"results/{name}/images" if is_made else self.dataset(name)["source"]
+
+    def table_inputs(self, name: str) -> list[str]:
+        """The files that tell a data set's addresses, labels and classes."""
+        if not self.is_table(name):
+            return []
+        names = self.dataset(name)["table"].get("names")
+        return [self.dataset(name)["source"], *([names] if names else [])]
+
+    def table_options(self, name: str) -> list[str]:
+        """What ``caffetools.url_images`` is told of the table."""
+        table = dict(self.dataset(name)["table"])
+        placeholders = table.pop("placeholders")
+        options = _options(table)
+        return [*options, *(["--placeholder", *placeholders] if placeholders else [])]
 
     def example_options(self, name: str) -> list[str]:
         """What ``caffetools.examples`` is told to write a built-in data set."""
@@ -213,8 +232,15 @@ class Plan:
         """Raise a ToolError if a data set's folder of images is not there."""
         for name in self._datasets:
             folder = Path(self.folder(name))
-            if not self.is_built_in(name) and not folder.is_dir():
-                key = "dataset" if name == self.target else "pretrained.train_on.dataset"
+            key = "dataset" if name == self.target else "pretrained.train_on.dataset"
+            for file in self.table_inputs(name):
+                if not Path(file).is_file():
+                    raise ToolError(
+                        f"config: {key}: there is no file {file}, seen from {Path.cwd()}; expected "
+                        "a table of addresses as source, and as table.names the classes"
+                    )
+            is_given = not self.is_built_in(name) and not self.is_table(name)
+            if is_given and not folder.is_dir():
                 raise ToolError(
                     f"config: {key}.source: there is no folder {folder}, seen from {Path.cwd()}; "
                     f"expected a folder with one sub-folder of images a class, or one of the "

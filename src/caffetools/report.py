@@ -31,38 +31,6 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_DROPPED = 100
 _ALL_SEEDS = "all"
 
-CAPTIONS = {
-    "curves": (
-        "Loss of each training batch and its running mean; loss and error of the net on the "
-        "{monitored} split; the solver's learning rate, before each layer's lr_mult."
-    ),
-    "confusion": (
-        "Confusion matrix on the test split. Rows: true class, columns: predicted class; the "
-        "numbers count entries, the shade is their share of the row."
-    ),
-    "samples": (
-        "A sample of the test split, evenly spaced, half of it mistakes where there are so many. "
-        "✗ marks a mistake, true → predicted; below stands the probability that the net gave to "
-        "its prediction."
-    ),
-    "mistakes": (
-        "The mistakes on the test split that the net was surest of, the surest first: true → "
-        "predicted, the probability that it gave to that, and the end of the image's name. Often "
-        "they are wrong labels, or images of which several classes are true."
-    ),
-    "calibration": (
-        "Whether the net is right as often as its probabilities say. Test images are sorted by "
-        "the probability of the predicted class: bars show how many of each bin are right, lines "
-        "the mean probability. A bar below its line: the net is too sure. The lower panel counts "
-        "the images."
-    ),
-    "kernels": (
-        "Kernels of the first convolution after training and, where it started from given "
-        "weights, before; all on one scale: middle gray is 0, black and white are the largest "
-        "weight of either sign."
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -147,20 +115,31 @@ def read_dropped(manifest: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(stream) if row["dropped"]]
 
 
-def read_figures(texts: Sequence[str], monitored: str) -> dict[str, list[Figure]]:
+def kinds() -> list[str]:
+    """The kinds of figures that there are captions for."""
+    return sorted(path.name.split(".")[1] for path in _TEMPLATES.glob("report.*.rst"))
+
+
+def caption(kind: str) -> str:
+    """What a reader sees in a figure of this kind; Snakemake's report has the same words."""
+    return " ".join((_TEMPLATES / f"report.{kind}.rst").read_text(encoding="utf-8").split())
+
+
+def read_figures(texts: Sequence[str]) -> dict[str, list[Figure]]:
     """The figures of ``EXPERIMENT:SEED:KIND:PNG`` entries, by experiment."""
     figures: dict[str, list[Figure]] = {}
     for text in texts:
         parts = text.split(":", 3)
-        if len(parts) != 4 or parts[2] not in CAPTIONS:
+        if len(parts) != 4 or parts[2] not in kinds():
             raise ToolError(
                 f"--figure: expected EXPERIMENT:SEED:KIND:PNG with SEED a number or "
-                f"{_ALL_SEEDS!r} and KIND one of {', '.join(CAPTIONS)}, found {text!r}"
+                f"{_ALL_SEEDS!r} and KIND one of {', '.join(kinds())}, found {text!r}"
             )
         experiment, seed, kind, path = parts
         seeds = "All seeds added up." if seed == _ALL_SEEDS else f"Seed {seed}."
-        caption = f"{CAPTIONS[kind].format(monitored=monitored)} {seeds}"
-        figures.setdefault(experiment, []).append(Figure(caption, embedded(Path(path))))
+        figures.setdefault(experiment, []).append(
+            Figure(f"{caption(kind)} {seeds}", embedded(Path(path)))
+        )
     return figures
 
 
@@ -357,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="EXPERIMENT:SEED:KIND:PNG",
-        help=f"a figure; SEED is a number or {_ALL_SEEDS!r}, KIND one of {', '.join(CAPTIONS)}",
+        help=f"a figure; SEED is a number or {_ALL_SEEDS!r}, KIND one of {', '.join(kinds())}",
     )
     add(
         "--accuracies",
@@ -375,7 +354,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     """``python -m caffetools.report``"""
     options = _parser().parse_args(arguments)
     dropped = read_dropped(options.manifest)
-    figures = read_figures(options.figure, options.monitored)
+    figures = read_figures(options.figure)
     values = {
         "title": options.title,
         "dataset": read_json(options.dataset_summary),

@@ -4,7 +4,8 @@ The training goes on where it was stopped: from the newest whole snapshot in the
 given, if it was written under the same solver, net, weights, data and code. On SIGTERM
 and SIGINT it takes a snapshot and ends. ``history.csv`` is described in
 :mod:`caffetools.history`; its test columns come from the solver's first test net, every
-``test_interval`` iterations and at the end.
+``test_interval`` iterations and at the end. ``gradients.csv`` is described in
+:mod:`caffetools.magnitudes`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from caffetools.cli import ToolError, run
 from caffetools.digest import source_digest
 from caffetools.files import sha256, whole_file
 from caffetools.history import Row, read_rows, write_history
+from caffetools.magnitudes import Recorder, read_magnitudes, write_magnitudes
 from caffetools.metrics import count_errors
 from caffetools.nets import loss as loss_of
 from caffetools.schedule import learning_rate
@@ -52,8 +54,9 @@ class Trainer:
     def __init__(self, solver_file: Path, weights: Optional[Path], folder: Path) -> None:
         self.param = prototxt.read_solver(solver_file)
         self.folder = folder
-        self._history = folder / "history.csv"
+        self._history, self._gradients = folder / "history.csv", folder / "gradients.csv"
         self.solver = caffe.get_solver(str(self._write_solver()))
+        self._magnitudes = Recorder(self.solver, self.param.max_iter)
         # Nobody looks between data and loss here, and our runtime need not keep what is there.
         self._step = getattr(self.solver, "step_unseen", self.solver.step)
         net = prototxt.read_net(_net_file(solver_file, self.param))
@@ -106,12 +109,13 @@ class Trainer:
     def _go_on_from(self, state: Path, iteration: int) -> None:
         if snapshots.weights_of(state) is None:
             raise ToolError("its .caffemodel is gone")
-        # The history first: a solver that was restored cannot be made as new again.
+        # The tables first: a solver that was restored cannot be made as new again.
         rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
         if [row.iteration for row in rows] != list(range(iteration + 1)):
             raise ToolError(f"{self._history} has not every iteration before it")
+        magnitudes = self._magnitudes.checked(read_magnitudes(self._gradients), iteration)
         self.solver.restore(str(state))
-        self.rows = rows
+        self.rows, self._magnitudes.rows = rows, magnitudes
 
     @property
     def iteration(self) -> int:
@@ -124,7 +128,8 @@ class Trainer:
             yield self._record(Row(0))
         while self.iteration < self.param.max_iter:
             rate = learning_rate(self.param, self.iteration)
-            self._step(1)
+            with self._magnitudes.recording(self.iteration + 1):
+                self._step(1)
             yield self._record(Row(self.iteration, loss_of(self.solver.net), rate))
             if self._is_snapshot_due():
                 self.snapshot()
@@ -165,15 +170,18 @@ class Trainer:
 
     def snapshot(self) -> None:
         """Take a snapshot now."""
-        # The history first: it must hold every iteration that a snapshot does.
+        # The tables first: they must hold every iteration that a snapshot does.
         write_history(self._history, self.rows)
+        write_magnitudes(self._gradients, self._magnitudes.rows)
         self.solver.snapshot()
 
-    def save(self, weights: Path, history: Path) -> None:
-        """Write the results: the weights as they are now, and the history."""
+    def save(self, weights: Path, history: Path, gradients: Optional[Path] = None) -> None:
+        """Write the results: the weights as they are now, the history and the magnitudes."""
         with whole_file(weights) as partial:
             self.solver.net.save(str(partial))
         write_history(history, self.rows)
+        if gradients is not None:
+            write_magnitudes(gradients, self._magnitudes.rows)
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
@@ -274,6 +282,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--snapshots", type=Path, required=True, help="folder of the snapshots")
     parser.add_argument("--output", type=Path, required=True, help=".caffemodel to write")
     parser.add_argument("--history", type=Path, required=True, help="history.csv to write")
+    parser.add_argument("--gradients", type=Path, help="gradients.csv to write")
     parser.add_argument("--gpu", type=int, help="number of the GPU to train on (default: the CPU)")
     parser.add_argument(
         "--precision", choices=("float32", "tf32", "bf16"), default="float32",
@@ -294,7 +303,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         signal_number = train(trainer)
         if signal_number is not None:
             return 128 + signal_number
-        trainer.save(options.output, options.history)
+        trainer.save(options.output, options.history, options.gradients)
     return None
 
 

@@ -59,6 +59,11 @@ def is_convolution(layer: Any) -> bool:
     return layer.type in ("Convolution", caffe_pb2.V1LayerParameter.CONVOLUTION)
 
 
+def is_inner_product(layer: Any) -> bool:
+    """Whether the layer, of this format or the older one, is an InnerProduct."""
+    return layer.type in ("InnerProduct", caffe_pb2.V1LayerParameter.INNER_PRODUCT)
+
+
 def require_same_colours(path: Path, params: Mapping[str, Any]) -> None:
     """Raise ToolError where the file is for images in colour and a net's ``params`` for gray ones.
 

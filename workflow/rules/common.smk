@@ -49,6 +49,11 @@ def as_param(value):
     return json.dumps(value, sort_keys=True)
 
 
+def one_of(names):
+    """A pattern for these names; of none, one that nothing fits."""
+    return "|".join(names) or "(?!)"
+
+
 def lmdb_inputs(*splits):
     """LMDBs of the target of the wildcard, each with the manifest that tells of a change."""
     return [f"results/{{dataset}}/lmdb/{split}.json" for split in splits] + [
@@ -64,7 +69,8 @@ def database_folder(wildcards, input):
 def listing(dataset):
     """Changes when an image of a user's folder is added, removed or replaced."""
     folder = Path(PLAN.folder(dataset))
-    if PLAN.is_built_in(dataset) or not folder.is_dir():
+    is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
+    if is_made or not folder.is_dir():
         return ""
     return folder_digest(folder)
 
@@ -77,3 +83,13 @@ def runs(pattern, experiments=None):
         experiment=experiments or PLAN.experiments,
         seed=PLAN.seeds,
     )
+
+
+def weights_before(wildcards):
+    """The weights that an experiment started from, none where it started from fillers."""
+    return PLAN.weights(wildcards.dataset, wildcards.experiment, FIRST_SEED) or []
+
+
+def before_option(wildcards, input):
+    """The option that tells a command of the weights before, where there are some."""
+    return ["--before", input.before] if input.before else []

@@ -142,6 +142,7 @@ rule train:
     output:
         weights=f"{RUN}/final.caffemodel",
         history=f"{RUN}/history.csv",
+        gradients=f"{RUN}/gradients.csv",
     log:
         "results/{dataset}/logs/train.{experiment}.{seed}.log",
     benchmark:
@@ -162,7 +163,7 @@ rule train:
     shell:
         "python -m caffetools.train --solver {input.solver:q} {params.options:q}"
         " --snapshots {params.snapshots:q} --output {output.weights:q}"
-        " --history {output.history:q} 2> {log:q}"
+        " --history {output.history:q} --gradients {output.gradients:q} 2> {log:q}"
 
 
 rule evaluate:

@@ -48,7 +48,7 @@ def make(options: argparse.Namespace) -> None:
     net = prototxt.read_net(options.net)
     data_layer = scoring.data_layer_on(prototxt.phase_view(net, prototxt.TEST), options.lmdb)
     steps = preprocessing.of_net(data_layer, manifest)
-    records = databases.spread(options.lmdb, options.count)
+    records = databases.some_records(options.lmdb, options.count)
     names, images = _originals(records, options.images, steps)
     refuse_foreign(options.output, contents.FILES.__contains__)
     if options.output.exists():

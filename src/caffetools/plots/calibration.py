@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from caffetools.calibration import Reliability, read_reliability
 from caffetools.cli import ToolError, run
-from caffetools.plots.style import COLOURS, figure_file
+from caffetools.plots.style import COLOURS, add_output, figure_file
 
 
 def plot_reliability(found: Reliability, ax: Axes) -> Axes:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         required=True,
         help="calibration.csv of one run, or of several to add up",
     )
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     found = sum_of(options.calibration)
     with figure_file(options.output, 5.4, 5.4) as figure:

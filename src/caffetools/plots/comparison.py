@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from caffetools.cli import ToolError, run
 from caffetools.comparison import Arm, arm_of
 from caffetools.history import History, read_history
-from caffetools.plots.style import figure_file, line_style
+from caffetools.plots.style import add_output, figure_file, line_style
 
 
 def plot_arms(arms: Sequence[Arm], ax: Axes) -> Axes:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         metavar="EXPERIMENT:SEED:HISTORY",
         help="the history.csv of one run; one entry for each run",
     )
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     arms = read_arms(options.run)
     with figure_file(options.output, 7.2, 4.8) as figure:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.plots.style import figure_file
+from caffetools.plots.style import add_output, figure_file
 
 _MOST_NUMBERS = 30
 _MOST_NAMES = 60
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         required=True,
         help="confusion.csv of one run, or of several to add up",
     )
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     display = sum_of([read_confusion(path) for path in options.confusion])
     side = min(12.0, 3.0 + 0.34 * len(display.classes))

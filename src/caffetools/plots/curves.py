@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from caffetools.cli import run
 from caffetools.history import History, read_history
-from caffetools.plots.style import COLOURS, figure_file
+from caffetools.plots.style import COLOURS, add_output, figure_file
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.plots.curves``"""
     parser = argparse.ArgumentParser(prog="python -m caffetools.plots.curves", description=__doc__)
     parser.add_argument("--history", type=Path, required=True, help="history.csv of a run")
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     display = CurvesDisplay.from_history(read_history(options.history))
     with figure_file(options.output, 6.4, 7.2) as figure:

@@ -6,26 +6,19 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
-import cv2
-import lmdb
 import numpy as np
 from matplotlib.axes import Axes
 
-from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError, run
-from caffetools.plots.style import RIGHT, WRONG, figure_file
+from caffetools.datums import datum_image, read_datums
+from caffetools.plots.style import RIGHT, WRONG, add_output, figure_file
 from caffetools.predictions import Prediction, read_predictions
+from caffetools.spread import spread
 
 _COLUMNS = 6
 _LONGEST_NAME = 14  # letters that there is room for
-
-
-def spread(items: Sequence[Prediction], count: int) -> list[Prediction]:
-    """``count`` of ``items``, evenly spaced (all of them where there are fewer)."""
-    count = min(count, len(items))
-    return [items[position * len(items) // count] for position in range(count)]
 
 
 def choose(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
@@ -40,39 +33,6 @@ def worst(predictions: Sequence[Prediction], count: int) -> list[Prediction]:
     """The ``count`` mistakes that the net was surest of, the surest first."""
     wrong = [one for one in predictions if not one.is_right]
     return sorted(wrong, key=lambda one: (-one.probability, one.index))[:count]
-
-
-def datum_image(datum: Any) -> np.ndarray:
-    """A Datum's pixels, (h, w) gray or (h, w, 3) RGB, from 0 to 255; raw or encoded."""
-    if datum.encoded:
-        stored = np.frombuffer(datum.data, dtype=np.uint8)
-        image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise ToolError(
-                f"an encoded Datum of {len(datum.data)} bytes does not decode; convert the images "
-                "to the LMDB again"
-            )
-        return image if image.ndim == 2 else image[:, :, 2::-1]
-    shape = (datum.channels, datum.height, datum.width)
-    flat = np.frombuffer(datum.data, dtype=np.uint8) if datum.data else np.array(datum.float_data)
-    pixels = flat.reshape(shape)
-    return pixels[2::-1].transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
-
-
-def read_datums(path: Path, indices: Sequence[int]) -> list[Any]:
-    """The Datums at these positions of the LMDB's key order."""
-    if not (path / "data.mdb").is_file():
-        raise ToolError(f"{path}: expected an LMDB (a folder with data.mdb), found none")
-    environment = lmdb.open(str(path), readonly=True, lock=False)
-    with environment, environment.begin() as transaction:
-        keys = list(transaction.cursor().iternext(keys=True, values=False))
-        beyond = [index for index in indices if index >= len(keys)]
-        if beyond:
-            raise ToolError(
-                f"{path}: it has {len(keys)} entries, the predictions name entry {beyond[0]}; give "
-                "the LMDB that was evaluated"
-            )
-        return [caffe_pb2.Datum.FromString(transaction.get(keys[index])) for index in indices]
 
 
 @dataclass(frozen=True)
@@ -145,7 +105,7 @@ def main(arguments: Sequence[str]) -> None:
         "--worst", action="store_true", help="the surest mistakes, not some of all images"
     )
     parser.add_argument("--count", type=int, default=24, help="how many images (default: 24)")
-    parser.add_argument("--output", type=Path, required=True, help="PNG to write")
+    add_output(parser)
     options = parser.parse_args(arguments)
     classes = options.classes.read_text("utf-8").splitlines() if options.classes else None
     predictions = read_predictions(options.predictions)

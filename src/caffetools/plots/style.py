@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,10 +11,15 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from caffetools.files import whole_file
+from caffetools.pictures import picture_format
 
 # Told apart by colour-blind readers (blue, vermilion, green, purple, orange, sky blue).
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 LINES = ["-", "--", "-.", ":"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+HATCHES = ["", "///", "...", "xxx"]
+# From dark to light without a turn, so that it reads the same when printed in grey.
+HEAT = "cividis"
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 _SETTINGS = {
@@ -22,6 +28,7 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e3e6ea",
     "legend.frameon": False,
     "text.color": "#1d2733",
@@ -33,23 +40,41 @@ _DOTS_PER_INCH = 150
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
-@contextmanager
-def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of ``width`` by ``height`` inches, written to ``path`` on leaving.
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Let a command take ``--output``, the files that its figure is written to."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="PNG or SVG to write, by the name's ending; several to have both",
+    )
 
-    It becomes SVG where the path ends so, else PNG. A user's matplotlibrc is set aside and
-    the program's name and the time left out of the file, so that the same figure gives the
-    same bytes.
+
+@contextmanager
+def figure_file(paths: Sequence[Path], width: float, height: float) -> Iterator[Figure]:
+    """A figure of ``width`` by ``height`` inches, written to all ``paths`` on leaving.
+
+    It becomes PNG or SVG by each path's ending; :class:`ToolError` for another one. A user's
+    matplotlibrc is set aside and the program's name and the time left out of the files, so that
+    the same figure gives the same bytes. (As SVG not by an old matplotlib, such as that of BVLC's
+    interpreter, which names clip paths by their places in memory.)
     """
-    kind = "svg" if path.suffix.lower() == ".svg" else "png"
+    kinds = [picture_format(path) for path in paths]
     with style.context(["default", _SETTINGS]):
         # The matplotlib of BVLC's interpreter does not know layout="constrained" yet.
         figure = Figure(figsize=(width, height), constrained_layout=True)
         yield figure
-        with whole_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA[kind])
+        for path, kind in zip(paths, kinds):
+            with whole_file(path) as partial:
+                figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA[kind])
 
 
 def line_style(index: int) -> dict:
     """Colour and dashes of the ``index``-th line; both repeat, but not together."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
+
+
+def point_style(index: int) -> dict:
+    """Colour and marker of the ``index``-th kind of points; both repeat, together after 42."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}

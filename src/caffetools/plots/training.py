@@ -34,13 +34,17 @@ def plot_errors(
 
 
 def plot_magnitudes(
-    iterations: Sequence[int], magnitudes: Mapping[str, Sequence[float]], ax: Axes
+    iterations: Sequence[int],
+    magnitudes: Mapping[str, Sequence[float]],
+    ax: Axes,
+    label: str = "gradient magnitude",
 ) -> Axes:
-    """Draw a line of gradient magnitudes for every layer, on a logarithmic scale."""
+    """Draw a line of magnitudes for every layer, on a logarithmic scale, where 0 has no place."""
     for index, (name, values) in enumerate(magnitudes.items()):
         ax.plot(iterations, values, label=name, linewidth=1, **line_style(index))
-    ax.set(xlabel="iteration", ylabel="gradient magnitude", yscale="log")
-    ax.legend(fontsize=8)
+    ax.set(xlabel="iteration", ylabel=label, yscale="log")
+    if magnitudes:
+        ax.legend(fontsize=8)
     return ax
 
 

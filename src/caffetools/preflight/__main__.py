@@ -71,6 +71,7 @@ class Preflight:
         place = str(self._options.solver)
         self._add(solver.fields(self._solver, place))
         self._add(solver.layer_types(self._net, str(self._net_file)))
+        self._add(solver.foreign_fields(self._net, str(self._net_file)))
         self._add(solver.phases(self._net, str(self._net_file)))
         self._add(loading.anything_learns(self._net))
         batch_size = max([layer.data_param.batch_size for layer in self._data(TRAIN)] or [0])

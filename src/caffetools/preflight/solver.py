@@ -15,6 +15,9 @@ from caffetools.prototxt import TEST, TRAIN, phase_view
 from caffetools.schedule import learning_rate, require_fields
 from caffetools.suggest import did_you_mean
 
+# The schema numbers the fields of forks from here on (docs/decisions/0007-fields-of-the-forks.md).
+_FORKS_FROM = 500_000_000
+
 
 def read_net(solver_file: Path, solver: Any) -> tuple[Path, Any]:
     """The path and the NetParameter of the solver's ``net:``.
@@ -64,6 +67,28 @@ def layer_types(net: Any, place: str) -> Iterator[Finding]:
                 f"no layer type {layer.type!r}{did_you_mean(layer.type, known)}",
                 "correct the type, or take a Caffe that has it",
             )  # fmt: skip
+
+
+def foreign_fields(net: Any, place: str) -> Iterator[Finding]:
+    """Fields that forks of Caffe have and Caffe itself has not."""
+    for layer in net.layer:
+        names = list(dict.fromkeys(_foreign(layer)))
+        if names:
+            yield Finding(
+                WARNING, "foreign-field", f"{place}: layer {layer.name!r}",
+                f"{', '.join(names)}: of a fork of Caffe; BVLC's build, OpenCV and tool chains may "
+                "refuse the net for it",
+                "leave it out, unless you know who will read the net",
+            )  # fmt: skip
+
+
+def _foreign(message: Any) -> Iterator[str]:
+    for field, value in message.ListFields():
+        if field.number >= _FORKS_FROM:
+            yield field.name
+        elif field.message_type is not None:
+            for each in value if hasattr(value, "append") else [value]:
+                yield from _foreign(each)
 
 
 def phases(net: Any, place: str) -> Iterator[Finding]:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caffetools.cli import ToolError
+from caffetools.pictures import picture_format
 
 # matplotlib is imported where a picture is drawn: without pictures one can do without it.
-_FORMATS = (".png", ".svg")
 _SIZE = (6.4, 4.4)
 
 
@@ -24,8 +23,8 @@ class Picture:
     """
 
     def __init__(self, save: str = "", show: bool = False) -> None:
-        if save and Path(save).suffix.lower() not in _FORMATS:
-            raise ToolError(f"{save}: expected a file named {' or '.join(_FORMATS)} to draw into")
+        if save:
+            picture_format(Path(save))
         self._save = Path(save) if save else None
         self._show = show
         self._window: Any = None
@@ -40,7 +39,7 @@ class Picture:
         if self._save is not None:
             from caffetools.plots.style import figure_file
 
-            with figure_file(self._save, *_SIZE) as figure:
+            with figure_file([self._save], *_SIZE) as figure:
                 plot(figure.subplots())
         if self._show:
             self._draw_window(plot)

@@ -1,4 +1,4 @@
-"""Callbacks that tell, and draw, how large each layer's gradient is."""
+"""Callbacks that tell, and draw, how large each layer's gradient and update are."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ class ReportGradientCallback:
     update, which puts itself into the gradients' place. With ``iter_size`` it is that of the
     gradients' sum.
 
+    The update is recorded as well, as :func:`nets.update_magnitudes` has it after the step.
+
     Attributes:
-        iterations, gradients: what was recorded; gradients are a list for every layer.
+        iterations, gradients, updates: what was recorded; the last two are a list for every layer.
     """
 
     def __init__(self, report_interval: int = 100) -> None:
         self.report_interval = report_interval
         self.iterations: list[int] = []
         self.gradients: dict[str, list[float]] = {}
+        self.updates: dict[str, list[float]] = {}
         self._last: dict[str, float] = {}
         self._attached_to: Any = None
 
@@ -55,8 +58,10 @@ class ReportGradientCallback:
         self.attach(solver)
         if self._last and iteration not in self.iterations[-1:]:
             self.iterations.append(iteration)
+            updates = nets.update_magnitudes(solver.net)
             for name, value in self._last.items():
                 self.gradients.setdefault(name, []).append(value)
+                self.updates.setdefault(name, []).append(updates[name])
 
 
 class PlotGradientCallback(ReportGradientCallback):
@@ -88,6 +93,12 @@ class PlotGradientCallback(ReportGradientCallback):
         from caffetools.plots.training import plot_magnitudes
 
         return plot_magnitudes(self.iterations, self.gradients, ax)
+
+    def plot_updates(self, ax: Any) -> Any:
+        """Draw the recorded updates' magnitudes on ``ax``."""
+        from caffetools.plots.training import plot_magnitudes
+
+        return plot_magnitudes(self.iterations, self.updates, ax, "update magnitude")
 
     def finish(self) -> None:
         """Draw what was recorded."""

@@ -1,0 +1,70 @@
+"""The images in Datums, and an LMDB's Datums picked by their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from caffe.proto import caffe_pb2
+from caffetools import databases
+from caffetools.cli import ToolError
+
+
+def pixels(value: bytes) -> np.ndarray:
+    """The pixels ``(C, H, W)`` of a serialized ``Datum``; raises ValueError if it has none."""
+    try:
+        datum = caffe_pb2.Datum.FromString(value)
+    except DecodeError as error:
+        raise ValueError("the value is not a Datum") from error
+    if datum.encoded:
+        return _decoded(datum.data)
+    shape = (datum.channels, datum.height, datum.width)
+    flat = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data)
+    if flat.size != np.prod(shape) or not flat.size:
+        raise ValueError(f"{flat.size} values for the shape (channels, height, width) {shape}")
+    return flat.reshape(shape)
+
+
+def _decoded(data: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
+        raise ValueError("an encoded image that cannot be decoded")
+    return np.atleast_3d(image).transpose(2, 0, 1)
+
+
+def datum_image(datum: Any) -> np.ndarray:
+    """A Datum's pixels, (h, w) gray or (h, w, 3) RGB, from 0 to 255; raw or encoded.
+
+    Of other numbers of channels the first one is shown, and of four (with alpha) the first three.
+    Raises :class:`ToolError` where it has no pixels.
+    """
+    try:
+        planes = pixels(datum.SerializeToString())
+    except ValueError as error:
+        raise ToolError(f"a record of the LMDB: {error}; convert the images again") from error
+    return planes[2::-1].transpose(1, 2, 0) if len(planes) in (3, 4) else planes[0]
+
+
+def read_datums(path: Path, indices: Sequence[int]) -> list[Any]:
+    """The Datums at these positions of the LMDB's key order.
+
+    Raises :class:`ToolError` where it has fewer entries, or other records than Datums.
+    """
+    with databases.reading_lmdb(path) as transaction:
+        keys = list(transaction.cursor().iternext(keys=True, values=False))
+        beyond = [index for index in indices if not 0 <= index < len(keys)]
+        if beyond:
+            raise ToolError(
+                f"{path}: it has {len(keys)} entries, counted from 0, and entry {beyond[0]} is "
+                "asked for; give the LMDB that was meant"
+            )
+        values = [transaction.get(keys[index]) for index in indices]
+    try:
+        return [caffe_pb2.Datum.FromString(value) for value in values]
+    except DecodeError as error:
+        raise ToolError(f"{path}: expected Datums, found other records ({error})") from error

@@ -1,0 +1,240 @@
+"""Bring the images of a table of URLs here, one folder a class.
+
+The table is CSV, or TSV where its name says so, compressed by gzip or not, with a header. Images
+are fetched several at a time, a few from each host, and kept in ``--store`` under names of their
+own, so that a call that was stopped goes on where it ended. ``lost.csv`` tells which images are
+not to be had and why: of old tables many are not. More than ``--lost`` of them stop the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import hashlib
+import io
+import logging
+import os
+import shutil
+import urllib.parse
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Semaphore
+from typing import Optional
+
+from caffetools.cli import ToolError, run
+from caffetools.download import Partial, download
+from caffetools.files import whole_directory, write_text
+from caffetools.images import EXTENSIONS, read_image
+
+LOG = logging.getLogger("caffetools.url_images")
+
+AT_ONCE = 16
+AT_ONCE_FROM_A_HOST = 4
+TIMEOUT = 30.0  # seconds without a byte
+WAITS = (1.0, 5.0)  # seconds before the second and third attempt
+LOST = "lost.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image of the table; ``lost`` says why it is not to be had, if it is not."""
+
+    url: str
+    label: int
+    lost: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """A name that hangs on the URL alone."""
+        extension = Path(urllib.parse.urlsplit(self.url).path).suffix.lower()
+        digest = hashlib.sha1(self.url.encode("utf-8", "surrogateescape")).hexdigest()
+        return digest[:20] + (extension if extension in EXTENSIONS else ".jpg")
+
+
+# --- the table --------------------------------------------------------------------------
+
+
+def read_table(path: Path, url: str, label: str, labels: Optional[int]) -> list[Row]:
+    """The rows whose label is below ``labels``, each URL once, in the order of the table.
+
+    ``url`` and ``label`` name the columns. Raises :class:`ToolError` for a table without them,
+    and for a label that is no whole number.
+    """
+    rows: dict[str, Row] = {}
+    for number, record in enumerate(_records(path, (url, label)), start=2):
+        try:
+            row = Row(record[url].strip(), int(record[label]))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ToolError(
+                f"{path}, row {number}: expected a whole number in the column {label!r} and an "
+                f"address in {url!r}, found {record[label]!r} and {record[url]!r}"
+            ) from error
+        if row.label < 0:
+            raise ToolError(f"{path}, row {number}: the label is {row.label}, expected 0 or more")
+        if labels is None or row.label < labels:
+            rows.setdefault(row.url, row)
+    if not rows:
+        raise ToolError(f"{path}: expected rows, found none with a label below {labels}")
+    return list(rows.values())
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        text = _text(path)
+        with text:
+            reader = csv.DictReader(text, delimiter=delimiter)
+            found = reader.fieldnames or []
+            missing = [name for name in columns if name not in found]
+            if missing:
+                raise ToolError(
+                    f"{path}: expected a column {missing[0]!r}, found "
+                    f"{', '.join(map(repr, found)) or 'no header'}"
+                )
+            yield from reader
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise ToolError(f"{path}: cannot be read as a table: {error}") from error
+
+
+def _text(path: Path) -> io.TextIOBase:
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
+
+
+def class_folders(names: Optional[Path], labels: Collection[int]) -> dict[int, str]:
+    """A folder's name for each label: its line of the file ``names``, or its number.
+
+    Raises :class:`ToolError` where there are too few lines, or one cannot be a folder's name.
+    """
+    if names is None:
+        width = len(str(max(labels)))
+        return {label: f"{label:0{width}d}" for label in labels}
+    lines = [line.strip() for line in names.read_text(encoding="utf-8").splitlines()]
+    if max(labels) >= len(lines):
+        raise ToolError(
+            f"{names}: expected a line for each label up to {max(labels)}, found {len(lines)}"
+        )
+    for label in labels:
+        name = lines[label]
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            raise ToolError(
+                f"{names}:{label + 1}: {name!r} cannot be the name of a class folder; leave out "
+                "'/', and a '.' at its beginning"
+            )
+    chosen = {label: lines[label] for label in labels}
+    twice = [name for name, count in Counter(chosen.values()).items() if count > 1]
+    if twice:
+        raise ToolError(f"{names}: {twice[0]!r} stands there twice; expected a name for each class")
+    return chosen
+
+
+# --- the images -------------------------------------------------------------------------
+
+
+def bring(rows: Sequence[Row], store: Path, placeholders: Collection[str]) -> list[Row]:
+    """Bring every row's image to ``store``; the rows again, with the reason where one is lost.
+
+    ``placeholders`` are SHA-1s of what hosts send in place of an image that is gone.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    hosts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(AT_ONCE_FROM_A_HOST))
+    limits = [hosts[urllib.parse.urlsplit(row.url).netloc] for row in rows]
+
+    def one(row: Row, limit: Semaphore) -> Row:
+        with limit:
+            return replace(row, lost=_bring(row, store, placeholders))
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return list(pool.map(one, rows, limits))
+
+
+def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
+    """Why the image is not to be had, or nothing."""
+    if urllib.parse.urlsplit(row.url).scheme not in ("http", "https"):
+        return "is no http: or https: address"
+    path = store / row.file_name
+    if not path.exists():
+        partial = Partial(store / f"{row.file_name}.partial", row.url)
+        try:
+            partial.keep_only_if_same()
+            download(row.url, partial, TIMEOUT, WAITS)
+        except ToolError as error:
+            return str(error).replace(f"{row.url}: ", "")
+        partial.path.replace(path)
+        partial.discard()
+    if hashlib.sha1(path.read_bytes()).hexdigest() in placeholders:
+        return "is the host's placeholder for an image that is gone"
+    return "" if read_image(path) is not None else "cannot be decoded as an image"
+
+
+def write_folders(rows: Sequence[Row], folders: dict[int, str], store: Path, output: Path) -> None:
+    """Write the images that were brought, one folder a class."""
+    with whole_directory(output) as partial:
+        for name in folders.values():
+            (partial / name).mkdir()
+        for row in rows:
+            if not row.lost:
+                _link(store / row.file_name, partial / folders[row.label] / row.file_name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes without a copy, where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def write_lost(rows: Sequence[Row], path: Path) -> int:
+    """Write the rows that are lost, with the reasons; return how many there are."""
+    lost = [row for row in rows if row.lost]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("url", "label", "reason"))
+    writer.writerows((row.url, row.label, row.lost) for row in lost)
+    write_text(path, text.getvalue())
+    return len(lost)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``python -m caffetools.url_images --table FILE --output DIR``"""
+    parser = argparse.ArgumentParser(
+        prog="python -m caffetools.url_images",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--table", type=Path, required=True, help="CSV or TSV with a header")
+    add("--url", default="url", metavar="COLUMN", help="of the addresses (default: url)")
+    add("--label", default="label", metavar="COLUMN", help="of the labels (default: label)")
+    add("--names", type=Path, help="file with the class of each label, a line each")
+    add("--labels", type=int, help="take labels below this number alone")
+    add("--placeholder", nargs="+", default=[], metavar="SHA1", help="what is no image of theirs")
+    add("--lost", type=float, default=0.0, help="share that may be lost (default: 0)")
+    add("--store", type=Path, required=True, help="folder that keeps downloads")
+    add("--output", type=Path, required=True, help="folder for the class folders")
+    add("--table-of-lost", type=Path, required=True, help="CSV of what is not to be had")
+    options = parser.parse_args(arguments)
+    rows = read_table(options.table, options.url, options.label, options.labels)
+    folders = class_folders(options.names, {row.label for row in rows})
+    placeholders = {digest.lower() for digest in options.placeholder}
+    brought = bring(rows, options.store, placeholders)
+    lost = write_lost(brought, options.table_of_lost)
+    if lost > options.lost * len(rows):
+        first = next(row for row in brought if row.lost)
+        raise ToolError(
+            f"{options.table}: {lost} of {len(rows)} images are not to be had, and "
+            f"{options.lost:.0%} were allowed; the first is {first.url}: {first.lost}. "
+            "Allow more of them, or see whether the network is up: what has come is kept"
+        )
+    write_folders(brought, folders, options.store, options.output)
+    LOG.info("%s: %d images, %d lost", options.output, len(rows) - lost, lost)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,244 @@
+"""caffetools.url_images against a server on the loopback, some of whose links are dead."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from caffetools import url_images
+from caffetools.cli import ToolError
+
+PLACEHOLDER = b"gone"
+PLACEHOLDER_SHA1 = hashlib.sha1(PLACEHOLDER).hexdigest()
+
+
+def picture(number: int) -> bytes:
+    encoded = cv2.imencode(".png", np.full((4, 5, 3), number, np.uint8))[1]
+    return bytes(encoded.tobytes())
+
+
+class Host(ThreadingHTTPServer):
+    """``/N.png`` is an image, ``/dead``, ``/page`` and ``/gone`` are none."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.asked: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.delay = 0.0
+        self.lock = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Host
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.asked.append(self.path)
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        time.sleep(self.server.delay)
+        name = self.path.strip("/")
+        if name.startswith("dead"):
+            self.send_error(404)
+        else:
+            answers = {"page": b"<html>not found</html>", "gone": PLACEHOLDER}
+            content = answers.get(name) or picture(int(name.partition(".")[0]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        with self.server.lock:
+            self.server.at_once -= 1
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path, host: Host) -> Write:
+    """Writes a table in Flickr Style's form: a number, the address, the label, a split."""
+
+    def write(names: list[str], name: str = "table.csv", delimiter: str = ",") -> Path:
+        path = tmp_path / name
+        opener = gzip.open if name.endswith(".gz") else open
+        with opener(path, "wt", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, delimiter=delimiter)
+            writer.writerow(["", "image_url", "label", "_split"])
+            for number, each in enumerate(names):
+                writer.writerow([number, f"{host.url}/{each}", number % 3, "train"])
+        return path
+
+    return write
+
+
+def fetch(path: Path, *more: str) -> Path:
+    """Run the command; return the folder."""
+    output = path.parent / "images"
+    url_images.main(
+        [
+            *("--table", str(path), "--url", "image_url", "--output", str(output)),
+            *("--store", str(path.parent / "store")),
+            *("--table-of-lost", str(path.parent / "lost.csv"), *more),
+        ]
+    )
+    return output
+
+
+def lost(path: Path) -> dict[str, str]:
+    with (path.parent / "lost.csv").open(newline="") as stream:
+        return {row["url"].rpartition("/")[2]: row["reason"] for row in csv.DictReader(stream)}
+
+
+def shades(output: Path) -> dict[str, list[int]]:
+    """By class, the gray values of its images."""
+    return {
+        folder.name: sorted(int(cv2.imread(str(file))[0, 0, 0]) for file in folder.iterdir())
+        for folder in sorted(output.iterdir())
+    }
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [
+    ("table.csv", ","), ("table.csv.gz", ","), ("table.tsv", "\t"), ("table.tsv.gz", "\t"),
+])  # fmt: skip
+def test_images_end_in_their_classes_folders(table: Write, name: str, delimiter: str) -> None:
+    path = table([f"{number}.png" for number in range(9)], name, delimiter)
+    assert shades(fetch(path)) == {"0": [0, 3, 6], "1": [1, 4, 7], "2": [2, 5, 8]}
+    assert lost(path) == {}
+
+
+def test_classes_have_the_names_of_their_lines_and_few_may_be_asked_for(table: Write) -> None:
+    path = table(["0.png", "1.png", "2.png", "3.png"])
+    names = path.parent / "names.txt"
+    names.write_text("Noir\nPastel & <soft>\nHDR\n")
+    output = fetch(path, "--names", str(names), "--labels", "2")
+    assert shades(output) == {"Noir": [0, 3], "Pastel & <soft>": [1]}
+
+
+def test_dead_links_are_told_and_may_be_few(table: Write, host: Host) -> None:
+    names = ["0.png", "1.png", "2.png", "dead.jpg", "page", "gone", "6.png", "7.png"]
+    path = table(names)
+    output = fetch(path, "--lost", "0.4", "--placeholder", PLACEHOLDER_SHA1.upper())
+    assert shades(output) == {"0": [0, 6], "1": [1, 7], "2": [2]}
+    assert lost(path) == {
+        "dead.jpg": "the server answered 404 Not Found",
+        "page": "cannot be decoded as an image",
+        "gone": "is the host's placeholder for an image that is gone",
+    }
+
+
+def test_too_many_dead_links_stop_the_run_and_keep_what_has_come(table: Write, host: Host) -> None:
+    path = table(["0.png", "1.png", "dead", "3.png"])
+    with pytest.raises(ToolError, match=r"1 of 4 images are not to be had, and 0% .* 404"):
+        fetch(path)
+    assert not (path.parent / "images").exists()
+    assert list(lost(path)) == ["dead"]
+    host.asked.clear()
+    fetch(path, "--lost", "0.25")
+    assert host.asked == ["/dead"]
+
+
+def test_a_second_call_fetches_nothing_and_gives_the_same(table: Write, host: Host) -> None:
+    path = table([f"{number}.png" for number in range(6)])
+    first = shades(fetch(path))
+    host.asked.clear()
+    assert shades(fetch(path)) == first
+    assert host.asked == []
+
+
+def test_a_host_is_asked_for_a_few_at_once(table: Write, host: Host) -> None:
+    host.delay = 0.02
+    path = table([f"{number}.png" for number in range(40)])
+    fetch(path)
+    assert len(host.asked) == 40
+    assert 1 < host.most_at_once <= url_images.AT_ONCE_FROM_A_HOST
+
+
+def test_an_address_that_stands_twice_is_one_image(table: Write, host: Host) -> None:
+    path = table(["0.png", "1.png", "2.png", "0.png"])
+    assert shades(fetch(path)) == {"0": [0], "1": [1], "2": [2]}
+    assert sorted(host.asked) == ["/0.png", "/1.png", "/2.png"]
+
+
+def test_names_of_files_hang_on_the_address_alone() -> None:
+    def name(url: str) -> str:
+        return url_images.Row(url, 0).file_name
+
+    assert name("http://a/b.PNG?x=../../c") == name("http://a/b.PNG?x=../../c")
+    assert name("http://a/b.PNG").endswith(".png")
+    for url in ("http://a/../../etc/passwd", "http://a/$(x).sh", "http://a/b.jpg/"):
+        assert name(url).endswith(".jpg")
+        assert len(name(url)) == 24
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x.png", "/etc/passwd"])
+def test_other_addresses_are_lost(tmp_path: Path, address: str) -> None:
+    (row,) = url_images.bring([url_images.Row(address, 0)], tmp_path, [])
+    assert row.lost == "is no http: or https: address"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "expected a column 'image_url', found no header"),
+        ("url,label\nx,1\n", "expected a column 'image_url', found 'url', 'label'"),
+        ("image_url,label\nx,one\n", "row 2: expected a whole number .* found 'one'"),
+        ("image_url,label\nx\n", "row 2: expected a whole number"),
+        ("image_url,label\nx,-1\n", "row 2: the label is -1"),
+        ("image_url,label\n", "expected rows, found none"),
+    ],
+)
+def test_an_unfit_table_is_told(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ToolError, match=complaint):
+        fetch(tmp_path / "t.csv")
+
+
+def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(
+        gzip.compress(b"image_url,label\n" + b"http://a/b,1\n" * 99)[:-20]
+    )
+    with pytest.raises(ToolError, match="cannot be read as a table"):
+        fetch(tmp_path / "t.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ("a\nb\n", "expected a line for each label up to 2, found 2"),
+        ("a\n../b\nc\n", r"names.txt:2: '../b' cannot be the name of a class folder"),
+        ("a\nb\n.c\n", "names.txt:3: '.c' cannot"),
+        ("a\nb\na\n", "'a' stands there twice"),
+    ],
+)
+def test_unfit_names_are_told(table: Write, names: str, complaint: str) -> None:
+    path = table(["0.png", "1.png", "2.png"])
+    (path.parent / "names.txt").write_text(names)
+    with pytest.raises(ToolError, match=complaint):
+        fetch(path, "--names", str(path.parent / "names.txt"))
