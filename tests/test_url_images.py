@@ -154,7 +154,7 @@ def test_dead_links_are_told_and_may_be_few(table: Write, host: Host) -> None:
 
 
 def test_too_many_dead_links_stop_the_run_and_keep_what_has_come(table: Write, host: Host) -> None:
-    path = table(["0.png", "1.png", "dead", "3.png"])
+    path = table(["0.png", "1.png", "2.png", "dead"])
     with pytest.raises(ToolError, match=r"1 of 4 images are not to be had, and 0% .* 404"):
         fetch(path)
     assert not (path.parent / "images").exists()
@@ -162,6 +162,12 @@ def test_too_many_dead_links_stop_the_run_and_keep_what_has_come(table: Write, h
     host.asked.clear()
     fetch(path, "--lost", "0.25")
     assert host.asked == ["/dead"]
+
+
+def test_a_class_without_any_image_stops_the_run(table: Write) -> None:
+    path = table(["0.png", "dead1", "2.png", "3.png", "dead2", "5.png"])
+    with pytest.raises(ToolError, match="no image at all is to be had of 1;"):
+        fetch(path, "--lost", "0.5")
 
 
 def test_a_second_call_fetches_nothing_and_gives_the_same(table: Write, host: Host) -> None:

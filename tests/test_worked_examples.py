@@ -140,7 +140,7 @@ def test_a_folder_of_ones_own(tmp_path: Path, name: str, published: str, heads: 
 
 
 class Flickr(ThreadingHTTPServer):
-    """Photographs by number; every fifth is dead, every seventh a picture that says so."""
+    """Photographs by number; every fifth is dead, every eleventh a picture that says so."""
 
     daemon_threads = True
     GONE = b"GIF89a, not available"
@@ -157,7 +157,7 @@ class _Photos(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         image = photo(number, np.random.default_rng(number))
-        content = Flickr.GONE if number % 7 == 0 else cv2.imencode(".jpg", image)[1].tobytes()
+        content = Flickr.GONE if number % 11 == 0 else cv2.imencode(".jpg", image)[1].tobytes()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -205,8 +205,8 @@ def test_flickr_style(tmp_path: Path, flickr: Flickr) -> None:
     with miniature.path("lost.csv").open(newline="") as stream:
         lost = {int(Path(row["url"]).stem): row["reason"] for row in csv.DictReader(stream)}
     asked = [number for number in range(21 * 15) if number % 21 < 20]
-    assert sorted(lost) == [n for n in asked if n % 5 == 0 or n % 7 == 0]
-    assert {lost[5], lost[7]} == {
+    assert sorted(lost) == [n for n in asked if n % 5 == 0 or n % 11 == 0]
+    assert {lost[5], lost[11]} == {
         "the server answered 404 Not Found",
         "is the host's placeholder for an image that is gone",
     }

@@ -21,13 +21,11 @@ fraction of each class (``0.2``), or ``rest`` (one of them at most).
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -37,7 +35,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from caffetools.cli import ToolError, run
-from caffetools.files import sha256, write_json, write_text
+from caffetools.files import sha256, write_csv, write_json, write_text
 from caffetools.folders import lies_inside
 from caffetools.images import EXTENSIONS, read_image
 
@@ -239,16 +237,12 @@ def _split_class(entries: Sequence[Entry], shares: Sequence[Share], seed: int) -
 # --- what is written --------------------------------------------------------------------
 
 
-def manifest(entries: Sequence[Entry]) -> str:
-    """The entries as CSV with a header."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(HEADER)
+def manifest(entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+    """A row of :data:`HEADER` for each entry."""
     for e in entries:
         # A name that is not UTF-8 is shown by its bytes: it is only ever a dropped one.
         path = e.path.encode("utf-8", "backslashreplace").decode("utf-8")
-        writer.writerow((path, e.label, e.class_name, e.split, e.sha256, e.bytes, e.dropped))
-    return table.getvalue()
+        yield path, e.label, e.class_name, e.split, e.sha256, e.bytes, e.dropped
 
 
 def summary(entries: Sequence[Entry], asked: dict[str, str], seed: int) -> dict[str, Any]:
@@ -277,7 +271,7 @@ def write(entries: Sequence[Entry], facts: dict[str, Any], output: Path) -> None
         lines = [f"{entry.path} {entry.label}\n" for entry in entries if entry.split == split]
         write_text(output / f"{split}.txt", "".join(lines))
     write_text(output / "classes.txt", "".join(f"{name}\n" for name in facts["classes"]))
-    write_text(output / "manifest.csv", manifest(entries))
+    write_csv(output / "manifest.csv", HEADER, manifest(entries))
     write_json(last, facts)
 
 

@@ -8,8 +8,6 @@ LMDB, so that the transformation (mean, scale, crop) is the one it was trained w
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from itertools import islice
@@ -21,7 +19,7 @@ import numpy as np
 from caffetools import bootstrap, calibration, databases, metrics, prototxt, scoring, ten_crop
 from caffetools.classes import class_names
 from caffetools.cli import ToolError, run
-from caffetools.files import write_json, write_text
+from caffetools.files import write_csv, write_json
 from caffetools.scoring import Outcome
 
 TOP = 5
@@ -57,13 +55,13 @@ def write_results(
     ]
     entries = len(outcome.labels)
     bins = calibration.reliability(outcome.confidence, outcome.predicted == outcome.labels)
-    _write_csv(folder / "per_class.csv", list(per_class[0]), [row.values() for row in per_class])
-    _write_csv(
+    write_csv(folder / "per_class.csv", list(per_class[0]), [row.values() for row in per_class])
+    write_csv(
         folder / "confusion.csv",
         ["true \\ predicted", *names],
         [[name, *row] for name, row in zip(names, confusion.tolist())],
     )
-    _write_csv(folder / "calibration.csv", calibration.COLUMNS, bins.rows())
+    write_csv(folder / "calibration.csv", calibration.COLUMNS, bins.rows())
     _write_predictions(folder / "predictions.csv", outcome, keys)
     summary = {
         "entries": entries,
@@ -112,15 +110,7 @@ def _write_predictions(path: Path, outcome: Outcome, keys: Sequence[str]) -> Non
     """One row an entry: index in LMDB order, label, class predicted, its probability, and key."""
     probabilities = (format(value, ".6g") for value in outcome.confidence)
     table = zip(range(len(keys)), outcome.labels, outcome.predicted, probabilities, keys)
-    _write_csv(path, ["index", "label", "predicted", "probability", "key"], table)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Any) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, ["index", "label", "predicted", "probability", "key"], table)
 
 
 def _check_inputs(net: Path, weights: Path, lmdb: Path) -> None:

@@ -9,16 +9,15 @@ that Caffe's single precision holds.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from caffetools.cli import ToolError
-from caffetools.files import write_text
+from caffetools.files import write_csv
 
 
 class Row(NamedTuple):
@@ -62,12 +61,11 @@ def history_of(rows: Iterable[Row]) -> History:
 
 def write_history(path: Path, rows: Iterable[Row]) -> None:
     """Write the table, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
-    for row in rows:
-        writer.writerow([row.iteration] + ["" if x is None else format(x, ".9g") for x in row[1:]])
-    write_text(path, text.getvalue())
+    write_csv(path, Row._fields, map(_cells, rows))
+
+
+def _cells(row: Row) -> list[Any]:
+    return [row.iteration, *("" if x is None else format(x, ".9g") for x in row[1:])]
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -8,7 +8,6 @@ update, of what the update subtracted, and of the weights after it. Numbers carr
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 from caffetools import nets
 from caffetools.cli import ToolError
-from caffetools.files import write_text
+from caffetools.files import write_csv
 
 _ROWS = 100  # recorded in a training, so that it costs little
 
@@ -90,12 +89,8 @@ class Recorder:
 
 def write_magnitudes(path: Path, rows: Iterable[Magnitude]) -> None:
     """Write the table, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Magnitude._fields)
-    for row in rows:
-        writer.writerow([*row[:2], *(format(value, ".9g") for value in row[2:])])
-    write_text(path, text.getvalue())
+    cells = ([*row[:2], *(format(value, ".9g") for value in row[2:])] for row in rows)
+    write_csv(path, Magnitude._fields, cells)
 
 
 def read_magnitudes(path: Path) -> list[Magnitude]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 from caffetools.cli import ToolError, run
 from caffetools.comparison import CONFIDENCE
-from caffetools.files import write_text
+from caffetools.files import write_csv
 from caffetools.plots.comparison import parse_run
 from caffetools.predictions import read_predictions
 
@@ -151,15 +150,12 @@ def _right(folder: Path) -> np.ndarray:
 
 def write_differences(path: Path, found: Sequence[Difference]) -> None:
     """Write a CSV with a row of :data:`COLUMNS` for each pair."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for each in found:
-        numbers = (each.difference, each.half_width, each.p, each.adjusted)
-        writer.writerow(
-            [each.first, each.second, *(format(value, ".9g") for value in numbers), each.test]
-        )
-    write_text(path, text.getvalue())
+    numbers = [(each.difference, each.half_width, each.p, each.adjusted) for each in found]
+    rows = (
+        [each.first, each.second, *(format(value, ".9g") for value in values), each.test]
+        for each, values in zip(found, numbers)
+    )
+    write_csv(path, COLUMNS, rows)
 
 
 def read_differences(path: Path) -> list[Difference]:

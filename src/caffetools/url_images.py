@@ -27,7 +27,7 @@ from typing import Optional
 
 from caffetools.cli import ToolError, run
 from caffetools.download import Partial, download
-from caffetools.files import whole_directory, write_text
+from caffetools.files import whole_directory, write_csv
 from caffetools.images import EXTENSIONS, read_image
 
 LOG = logging.getLogger("caffetools.url_images")
@@ -193,11 +193,7 @@ def _link(source: Path, target: Path) -> None:
 def write_lost(rows: Sequence[Row], path: Path) -> int:
     """Write the rows that are lost, with the reasons; return how many there are."""
     lost = [row for row in rows if row.lost]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("url", "label", "reason"))
-    writer.writerows((row.url, row.label, row.lost) for row in lost)
-    write_text(path, text.getvalue())
+    write_csv(path, ("url", "label", "reason"), ((row.url, row.label, row.lost) for row in lost))
     return len(lost)
 
 
@@ -231,6 +227,13 @@ def main(arguments: Sequence[str]) -> None:
             f"{options.table}: {lost} of {len(rows)} images are not to be had, and "
             f"{options.lost:.0%} were allowed; the first is {first.url}: {first.lost}. "
             "Allow more of them, or see whether the network is up: what has come is kept"
+        )
+    bare = {row.label for row in rows} - {row.label for row in brought if not row.lost}
+    if bare:
+        names = ", ".join(folders[label] for label in sorted(bare))
+        raise ToolError(
+            f"{options.table}: no image at all is to be had of {names}; expected some of each "
+            "class, so leave these out of the table"
         )
     write_folders(brought, folders, options.store, options.output)
     LOG.info("%s: %d images, %d lost", options.output, len(rows) - lost, lost)

@@ -9,8 +9,6 @@ and so on. The page opens offline: pictures and style are inside it.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -26,7 +24,7 @@ from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.classifying import best, predict
 from caffetools.cli import ToolError, run
 from caffetools.evaluate import class_names
-from caffetools.files import write_text
+from caffetools.files import write_csv, write_text
 from caffetools.images import EXTENSIONS, read_image
 from caffetools.pages import data_url, environment
 
@@ -114,19 +112,18 @@ def _readable(rows: Sequence[Row], steps: Preprocessing) -> Iterator[np.ndarray]
 # --- what is written --------------------------------------------------------------------
 
 
-def table(rows: Sequence[Row], top: int) -> str:
-    """The rows as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+def write_table(path: Path, rows: Sequence[Row], top: int) -> None:
+    """Write the rows as CSV."""
     width = max([len(row.best) for row in rows] + [0]) or top
     ranks = [f"{name}_{rank}" for rank in range(1, width + 1) for name in ("class", "probability")]
-    writer.writerow(["image", "problem", *ranks])
-    for row in rows:
-        cells = [
-            cell for label, probability in row.best for cell in (label, format(probability, ".6g"))
-        ]
-        writer.writerow([row.name, row.problem, *cells, *[""] * (len(ranks) - len(cells))])
-    return text.getvalue()
+    write_csv(path, ["image", "problem", *ranks], (_cells(row, len(ranks)) for row in rows))
+
+
+def _cells(row: Row, width: int) -> list[str]:
+    cells = [
+        cell for label, probability in row.best for cell in (label, format(probability, ".6g"))
+    ]
+    return [row.name, row.problem, *cells, *[""] * (width - len(cells))]
 
 
 def page(rows: Sequence[Row], top: int, oversample: bool) -> str:
@@ -187,7 +184,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     paths = find_images(options.images)
     rows = classify(options.bundle, paths, options.top, options.oversample)
     if options.table:
-        write_text(options.table, table(rows, options.top))
+        write_table(options.table, rows, options.top)
     if options.html:
         write_text(options.html, page(rows, options.top, options.oversample))
     unreadable = [row for row in rows if row.problem]

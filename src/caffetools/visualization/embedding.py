@@ -7,8 +7,6 @@ alike lie close together.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from matplotlib.axes import Axes
 
 from caffetools import prototxt
 from caffetools.cli import ToolError, run
-from caffetools.files import write_text
+from caffetools.files import write_csv
 from caffetools.plots.style import add_output, figure_file, point_style
 from caffetools.visualization.images import add_arguments
 from caffetools.visualization.nets import Answering, Subject
@@ -126,12 +124,9 @@ def write_table(
     path: Path, names: Sequence[str], labels: Sequence[int], embedding: Embedding
 ) -> None:
     """Write the points as CSV: ``image,label,first,second``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "label", "first", "second"])
-    for name, label, point in zip(names, labels, embedding.points):
-        writer.writerow([name, label, *(format(value, ".9g") for value in point)])
-    write_text(path, text.getvalue())
+    points = ([format(value, ".9g") for value in point] for point in embedding.points)
+    rows = ([name, label, *point] for name, label, point in zip(names, labels, points))
+    write_csv(path, ["image", "label", "first", "second"], rows)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
-"""The tests of caffetools.visualization, tests/visualization/test_*.py, under BVLC's interpreter.
+"""Tests of caffetools that run on both builds, here under BVLC's interpreter.
 
-pytest collects these files as they are, for this build.
+pytest collects tests/monitoring/test_*.py and tests/visualization/test_*.py as they are, for this
+build.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import pytest
 from bvlc import Build
 
 TESTS = Path(__file__).parent
-FOLDER = TESTS / "visualization"
-FILES = sorted(path.name for path in FOLDER.glob("test_*.py"))
+FILES = sorted(
+    path
+    for folder in ("monitoring", "visualization")
+    for path in (TESTS / folder).glob("test_*.py")
+)
 
 pytestmark = pytest.mark.oracle
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_same_file_passes_on_bvlcs_build(bvlc: Build, name: str) -> None:
-    with bvlc.workplace({path.name: path for path in FOLDER.glob("*.py")}) as place:
-        done = place.python(TESTS / "pycaffe" / "run.py", name, caffetools=True, check=False)
+@pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_same_file_passes_on_bvlcs_build(bvlc: Build, file: Path) -> None:
+    with bvlc.workplace({path.name: path for path in file.parent.glob("*.py")}) as place:
+        done = place.python(TESTS / "pycaffe" / "run.py", file.name, caffetools=True, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert found, done.stderr
     assert {line["caffe"] for line in found} == {"/usr/lib/python3/dist-packages/caffe/__init__.py"}
