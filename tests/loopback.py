@@ -121,10 +121,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_error(404)
 
     def elsewhere(self) -> None:
-        """Another part than the one asked for."""
+        """Another part than the one asked for, as long as that."""
+        content = self.server.content
+        length = len(content) - (self.start() or 0)
         self.send_response(206)
-        self.send_header("Content-Range", f"bytes 7-99/{len(self.server.content)}")
+        self.send_header("Content-Range", f"bytes 7-{7 + length - 1}/{len(content)}")
+        self.send_header("Content-Length", str(length))
         self.end_headers()
+        self.wfile.write(content[7 : 7 + length])
 
     def moved(self) -> None:
         self.redirect(f"{self.server.url}/answer")

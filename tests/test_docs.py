@@ -75,7 +75,7 @@ def test_how_to_pages_run_from_top_to_bottom(page, tmp_path):
 TOOLS = [
     path
     for path in DOCUMENTS
-    if path.parent.name in ("tools", "how-to")
+    if path.parent.name in ("tools", "how-to", "docs")
     and blocks(path, "sh")
     and path.stem not in OWN_COMMANDS
 ]

@@ -59,6 +59,13 @@ def test_each_attempt_goes_on_from_the_last(server: Server, output: Path) -> Non
     assert server.sent == [HALF, quarter, len(CONTENT) - HALF - quarter]
 
 
+def test_what_came_before_a_stall_is_kept(server: Server, output: Path) -> None:
+    server.ranges, server.failures = True, 1
+    fetch([f"{server.url}/stalled_halfway"], output, WANTED, 0.2, NO_WAITS)
+    assert server.sent == [HALF, len(CONTENT) - HALF]
+    assert output.read_bytes() == CONTENT
+
+
 def test_next_run_goes_on_too(server: Server, output: Path) -> None:
     server.ranges, server.tag = True, '"one"'
     cut_short(server, output)

@@ -166,6 +166,36 @@ def test_shortcuts_are_where_they_should_be() -> None:
     ]
 
 
+# Channels, height and width of the last blob that is an image, and of one on the way.
+RESOLUTIONS = {
+    "caffenet": {"norm1": [96, 27, 27], "pool5": [256, 6, 6]},
+    "alexnet": {"pool1": [96, 27, 27], "norm1": [96, 55, 55], "pool5": [256, 6, 6]},
+    "googlenet": {"inception_4e/output": [832, 14, 14], "inception_5b/output": [1024, 7, 7]},
+    "rcnn": {"norm1": [96, 27, 27], "pool5": [256, 6, 6]},
+    "vgg16": {"pool3": [256, 28, 28], "pool5": [512, 7, 7]},
+    "vgg19": {"pool3": [256, 28, 28], "pool5": [512, 7, 7]},
+    "resnet50": {"res2c": [256, 56, 56], "res4f": [1024, 14, 14], "res5c": [2048, 7, 7]},
+    "squeezenet1.1": {"pool1": [64, 56, 56], "pool5": [256, 14, 14], "conv10": [1000, 14, 14]},
+    "mobilenet_v1": {"conv4_1/sep": [256, 28, 28], "conv6/sep": [1024, 7, 7]},
+    "mobilenet_v2": {"block_4_6": [64, 28, 28], "block_5_2": [96, 14, 14], "conv6_4": [1280, 7, 7]},
+}
+
+
+@pytest.mark.parametrize("name", RESOLUTIONS)
+def test_blobs_have_the_resolutions_of_the_published_nets(name: str, tmp_path: Path) -> None:
+    prototxt.write(tmp_path / "net", nets.deploy(name))
+    blobs = caffe.Net(str(tmp_path / "net"), caffe.TEST).blobs
+    found = {blob: list(blobs[blob].shape[1:]) for blob in RESOLUTIONS[name]}
+    assert found == RESOLUTIONS[name]
+
+
+def test_googlenets_auxiliary_losses_weigh_less() -> None:
+    losses = [layer for layer in nets.train_val("googlenet").layer if prototxt.is_loss(layer)]
+    assert {loss.bottom[0]: loss.loss_weight[0] for loss in losses} == pytest.approx(
+        {"loss1/classifier": 0.3, "loss2/classifier": 0.3, "loss3/classifier": 1}
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_both_phases_read_images_as_the_registry_says(name: str) -> None:
     model, net = find(name), nets.train_val(name)
