@@ -12,7 +12,8 @@ from recipes import write_lmdb
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
-from caffetools.datums import datum_image, read_datums, spread
+from caffetools.datums import datum_image, read_datums
+from caffetools.spread import spread
 
 
 def test_raw_and_encoded_datums_give_the_same_pixels() -> None:

@@ -38,11 +38,17 @@ AFTER_TRAINING = {
     **{
         figure: {f"bars/plots/{name}.{figure}.png" for name in ("tuned", "scratch")}
         for figure in FIGURES
+        if figure != "net"
     },
     "bundle": {f"bars/experiments/{name}/bundle/deploy.prototxt" for name in ("tuned", "scratch")},
     "comparison": {"bars/plots/comparison.png"},
     "significance": {"bars/significance.csv"},
     "report_page": {"bars/report.html"},
+}
+# What follows from the patched prototxts.
+AFTER_PATCHING = {
+    "net": {f"bars/plots/{name}.net.png" for name in ("tuned", "scratch")},
+    **AFTER_TRAINING,
 }
 TRAINING = {f"bars/experiments/{name}/seed{seed}/final.caffemodel" for name, seed in RUNS}
 PRETRAINING = "letters/experiments/source/seed0/final.caffemodel"
@@ -58,7 +64,7 @@ FROM_IMAGES = {
     "patch": PATCHING,
     "preflight": PREFLIGHT,
     "train": TRAINING,
-    **AFTER_TRAINING,
+    **AFTER_PATCHING,
 }
 
 # What follows from another runtime; its code is that of the preflight, too.
@@ -246,7 +252,7 @@ def test_a_changed_experiment_alone_is_made_again(copied):
     copied.config["experiments"]["tuned"]["head_lr_mult"] = 5
     tuned = {
         rule: {output for output in outputs if "scratch" not in output}
-        for rule, outputs in AFTER_TRAINING.items()
+        for rule, outputs in AFTER_PATCHING.items()
     }
     assert copied.planned() == {
         "patch": {output for output in PATCHING if "tuned" in output},
