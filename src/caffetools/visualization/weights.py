@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from caffetools.cli import ToolError
-from caffetools.prototxt import did_you_mean
+from caffetools.suggest import did_you_mean
 from caffetools.visualization.tiles import enlarged, stretched, tiled
 
 
