@@ -170,7 +170,7 @@ class Bottleneck(nn.Module):
 
 def resnet50() -> nn.Module:
     layers: list[nn.Module] = [
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.Conv2d(3, 64, 7, 2, 3),
         nn.BatchNorm2d(64, momentum=0.001),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, ceil_mode=True),
