@@ -10,7 +10,7 @@ from recipes import REPOSITORY
 from snakemake.utils import validate
 
 from caffetools.cli import ToolError
-from caffetools.config import check_config
+from caffetools.config import check_config, typed
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -220,3 +220,19 @@ def test_defaults_are_filled_in():
     assert config["evaluation"] == {"crops": 1, "resamples": 2000}
     assert config["bundle"] == {"images": 64, "opencv": True}
     assert config["report"]["accuracies"] == [0.5, 0.6, 0.7, 0.8]
+
+
+def test_values_of_the_command_line_get_their_types():
+    """As Snakemake leaves them, which reads the outermost value alone."""
+    given = {
+        "seeds": ["0", "-1"],
+        "training": {"gpu": "true", "precision": "tf32"},
+        "experiments": {"a": {"solver": {"base_lr": "0.01", "gamma": "null"}, "freeze": ["conv*"]}},
+        "dataset": {"name": "flowers: red", "source": "[", "split": {"seed": 3}},
+    }
+    assert typed(given) == {
+        "seeds": [0, -1],
+        "training": {"gpu": True, "precision": "tf32"},
+        "experiments": {"a": {"solver": {"base_lr": 0.01, "gamma": None}, "freeze": ["conv*"]}},
+        "dataset": {"name": "flowers: red", "source": "[", "split": {"seed": 3}},
+    }

@@ -366,6 +366,13 @@ def test_a_seed_more_leaves_the_others_alone(copied):
     assert not planned.keys() & {"curves", "kernels", "samples", "bundle", "lmdb", "dataset"}
 
 
+def test_a_single_value_may_be_told_on_the_command_line(copied):
+    planned = copied.planned("--config", "seeds=[0, 1, 2]", "report={title: Bars}")
+    assert planned["train"] == {
+        f"bars/experiments/{name}/seed2/final.caffemodel" for name in ("tuned", "scratch")
+    }
+
+
 def test_a_configuration_of_ones_own_takes_the_others_place(copied):
     """Snakemake itself would merge the two, and keep the other's experiments."""
     own = fresh(copied.config)

@@ -22,6 +22,25 @@ def check_config(config: Mapping[str, Any], schema_file: Path) -> None:
         raise ToolError("the configuration is not as its schema says:\n  " + "\n  ".join(found))
 
 
+def typed(value: Any) -> Any:
+    """A value of ``--config`` with numbers, truth values and null as YAML reads them.
+
+    Snakemake leaves those within lists and objects as text, so that ``seeds=[0]`` would be the
+    seed ``"0"``.
+    """
+    if isinstance(value, Mapping):
+        return {key: typed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [typed(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return read if read is None or isinstance(read, (bool, int, float)) else value
+
+
 def _rank(error: jsonschema.ValidationError) -> tuple[list[str], str]:
     return list(map(str, error.absolute_path)), error.message
 

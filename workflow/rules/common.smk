@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 from caffetools.cli import ToolError
-from caffetools.config import check_config
+from caffetools.config import check_config, typed
 from caffetools.digest import folder_digest, source_digest
 from caffetools.plan import Plan, run_folder
 
@@ -21,6 +21,7 @@ os.environ.update(
 def checked_plan(schema):
     """The plan of the configuration, which must be as the schema says."""
     try:
+        update_config(config, typed(workflow.config_settings.config))
         check_config(config, Path(schema))
         validate(config, schema)
         plan = Plan(config)
