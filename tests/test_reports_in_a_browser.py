@@ -80,7 +80,7 @@ def test_links_of_our_page_lead_to_their_sections(browser: Any, folder: Path) ->
     tab = Tab(browser, folder / "results" / "bars" / "report.html")
     links = tab.page.locator("nav a")
     names = links.all_inner_texts()
-    assert names == ["Data", "Comparison", "tuned", "scratch"]
+    assert names == ["Data", "Comparison", "Deploy", "tuned", "scratch"]
     for index, name in enumerate(names):
         tab.page.evaluate("window.scrollTo(0, 0)")
         links.nth(index).click()
@@ -103,7 +103,7 @@ def test_our_page_is_not_wider_than_the_window(browser: Any, folder: Path, width
 class Overview(Tab):
     """Snakemake's report, whose menu leads to categories, their rows, and what these show."""
 
-    CATEGORIES = ("Comparison", "Evaluation", "Overview", "Training")
+    CATEGORIES = ("Comparison", "Evaluation", "Inside the net", "Overview", "Training")
 
     def open(self, category: str) -> None:
         self.page.goto(self.address, wait_until="load")
@@ -144,7 +144,7 @@ def test_snakemakes_report_shows_every_figure_offline(browser: Any, folder: Path
 
 def test_snakemakes_report_toggles_between_two_experiments(browser: Any, folder: Path) -> None:
     tab = Overview(browser, folder / "overview.html")
-    for category in ("Training", "Evaluation"):
+    for category in ("Training", "Evaluation", "Inside the net"):
         tab.open(category)
         told = tab.page.locator("fieldset").inner_text().split()
         assert told == ["EXPERIMENT", "scratch", "tuned"]
