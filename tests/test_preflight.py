@@ -422,6 +422,36 @@ def test_an_accepted_check_stops_nothing(case: Case) -> None:
     assert [one.level for one in found if one.check == "shuffling"] == ["warning"]
 
 
+def test_what_comes_after_an_accepted_error_is_looked_at(case: Case) -> None:
+    sorted_records(case)
+    misspelt_layer(case)
+    case.arguments = ["--accept", "shuffling"]
+    status, found = case.findings()
+    assert status == 1
+    assert [one.check for one in found if one.level == "error"] == ["loading"]
+
+
+def test_a_broken_solver_is_told_with_its_line(case: Case) -> None:
+    arguments = case.write()
+    (case.folder / "solver.prototxt").write_text('\nnett: "train_val.prototxt"\n')
+    assert main(arguments) == 1
+    (row,) = json.loads((case.folder / "found.json").read_text())["findings"]
+    assert row["check"] == "solver"
+    assert "solver.prototxt:2:1: SolverParameter has no field 'nett'" in row["found"]
+
+
+def test_what_caffe_refuses_is_a_finding_among_others(case: Case) -> None:
+    case.layer("ip_new").bottom[0] = "nothing"
+    case.solver.snapshot = 0
+    status, found = case.findings()
+    assert status == 1
+    assert [(one.level, one.check) for one in found[:2]] == [
+        ("error", "net"),
+        ("warning", "solver"),
+    ]
+    assert "nothing" in found[0].found
+
+
 def test_a_broken_prototxt_is_told_with_its_line(case: Case) -> None:
     arguments = case.write()
     (case.folder / "train_val.prototxt").write_text("\nlayer { nam: 'x' }\n")

@@ -12,7 +12,8 @@ class ToolError(Exception):
     """A mistake that the user can mend: the message names the place, the cause and the fix."""
 
 
-def _is_users_mistake(error: BaseException) -> bool:
+def is_users_mistake(error: BaseException) -> bool:
+    """Whether the user can mend it, so that its message is told and no traceback."""
     # Caffe is looked up and not imported: most commands do without it, and on BVLC's
     # build it has no exceptions of its own.
     caffe_error = getattr(sys.modules.get("caffe"), "CaffeError", ToolError)
@@ -27,7 +28,7 @@ def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:
     try:
         status = main(sys.argv[1:])
     except Exception as error:
-        if not _is_users_mistake(error):
+        if not is_users_mistake(error):
             raise
         logging.getLogger("caffetools").error("error: %s", error)
         sys.exit(1)

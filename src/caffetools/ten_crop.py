@@ -19,6 +19,7 @@ from caffetools.cli import ToolError
 from caffetools.deploy import OUTPUT, to_deploy
 from caffetools.scoring import Outcome, data_layer_on, load
 
+# After scoring, which quiets the log of BVLC's build before that is imported.
 from caffe.proto import caffe_pb2  # isort: skip
 
 

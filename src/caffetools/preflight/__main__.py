@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Optional, TypeVar
 
 from caffetools import files, prototxt, scoring
-from caffetools.cli import ToolError, run
+from caffetools.cli import is_users_mistake, run
 from caffetools.preflight import cost, first_loss, images, labels, loading, normalization, solver
 from caffetools.preflight.finding import ERROR, LEVELS, Finding, sort
 from caffetools.preflight.records import Records, look_through
@@ -39,8 +39,10 @@ class Preflight:
         self.histograms: dict[str, list[int]] = {}
         self._classes = self._read("classes", _count_lines, options.classes)
         message = self._read("solver", prototxt.read_solver, options.solver)
+        if message is None:
+            return
         found = self._read("net", lambda path: solver.read_net(path, message), options.solver)
-        if message is None or found is None:
+        if found is None:
             return
         self._weights = self._read("weights", read_weights, options.weights)
         self._solver, (self._net_file, self._net) = message, found
@@ -48,11 +50,12 @@ class Preflight:
         self._look_at_data()
         if not self._has_errors:
             # Caffe makes nothing of a net with errors, and BVLC's build ends the process.
-            self._look_at_nets()
+            self._read("net", lambda path: self._look_at_nets(), self._net_file)
 
     @property
     def _has_errors(self) -> bool:
-        return any(one.level == ERROR for one in self.findings)
+        """Whether there are errors but those that are accepted."""
+        return any(one.level == ERROR for one in sort(self.findings, self._options.accept))
 
     def _read(self, check: str, read: Callable[[Path], T], path: Optional[Path]) -> Optional[T]:
         """What ``read`` makes of the path; a mistake becomes a finding."""
@@ -60,7 +63,9 @@ class Preflight:
             return None
         try:
             return read(path)
-        except (ToolError, OSError) as error:
+        except Exception as error:
+            if not is_users_mistake(error):
+                raise
             self._add([Finding(ERROR, check, str(path), str(error), "see the message")])
             return None
 

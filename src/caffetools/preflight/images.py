@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from caffe.proto import caffe_pb2
+from caffetools.cli import ToolError
+from caffetools.mean import read_mean
 from caffetools.preflight.finding import ERROR, NOTE, WARNING, Finding
 from caffetools.preflight.records import Records
-from caffetools.weights import array, is_convolution
+from caffetools.weights import is_convolution
 
 _CLEARLY = 15.0  # gray values; by so much reversed means must fit better to be suspected
 
@@ -72,13 +72,11 @@ def _mean_file(records: Records, layer: Any, shapes: list[tuple[int, ...]]) -> I
                       "make it with caffetools.mean, or correct mean_file")  # fmt: skip
         return
     try:
-        blob = caffe_pb2.BlobProto.FromString(path.read_bytes())
-        mean = array(blob)
-    except (DecodeError, ValueError) as error:
+        shape = read_mean(path).shape
+    except ToolError as error:
         yield Finding(ERROR, "mean", str(path), f"expected a BlobProto, found none ({error})",
                       "make it with caffetools.mean")  # fmt: skip
         return
-    shape = mean.shape[-3:]
     wrong = [each for each in shapes if each != shape]
     if wrong:
         crop = transform.crop_size

@@ -10,7 +10,7 @@ import numpy as np
 
 from caffetools import databases
 from caffetools.cli import ToolError
-from caffetools.mean import pixels
+from caffetools.datums import pixels
 
 MOST_LABELS = 200_000  # records whose labels are looked at; of more, evenly spaced ones
 MOST_IMAGES = 64
