@@ -203,10 +203,18 @@ def test_names_of_files_hang_on_the_address_alone() -> None:
         assert len(name(url)) == 24
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x.png", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "ftp://127.0.0.1/x.png", "/etc/passwd", "http://[x"]
+)
 def test_other_addresses_are_lost(tmp_path: Path, address: str) -> None:
     (row,) = url_images.bring([url_images.Row(address, 0)], tmp_path, [])
     assert row.lost == "is no http: or https: address"
+
+
+@pytest.mark.parametrize("name", ["\u00e9.jpg", "a b.jpg"])
+def test_addresses_with_odd_letters_are_lost(tmp_path: Path, host: Host, name: str) -> None:
+    (row,) = url_images.bring([url_images.Row(f"{host.url}/{name}", 0)], tmp_path, [])
+    assert row.lost
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,17 @@ class Row:
     @property
     def file_name(self) -> str:
         """A name that hangs on the URL alone."""
-        extension = Path(urllib.parse.urlsplit(self.url).path).suffix.lower()
+        extension = Path(_parts(self.url).path).suffix.lower()
         digest = hashlib.sha1(self.url.encode("utf-8", "surrogateescape")).hexdigest()
         return digest[:20] + (extension if extension in EXTENSIONS else ".jpg")
+
+
+def _parts(url: str) -> urllib.parse.SplitResult:
+    """The parts of an address, all empty where it is none."""
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError:
+        return urllib.parse.urlsplit("")
 
 
 # --- the table --------------------------------------------------------------------------
@@ -143,7 +151,7 @@ def bring(rows: Sequence[Row], store: Path, placeholders: Collection[str]) -> li
     """
     store.mkdir(parents=True, exist_ok=True)
     hosts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(AT_ONCE_FROM_A_HOST))
-    limits = [hosts[urllib.parse.urlsplit(row.url).netloc] for row in rows]
+    limits = [hosts[_parts(row.url).netloc] for row in rows]
 
     def one(row: Row, limit: Semaphore) -> Row:
         with limit:
@@ -155,7 +163,7 @@ def bring(rows: Sequence[Row], store: Path, placeholders: Collection[str]) -> li
 
 def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
     """Why the image is not to be had, or nothing."""
-    if urllib.parse.urlsplit(row.url).scheme not in ("http", "https"):
+    if _parts(row.url).scheme not in ("http", "https"):
         return "is no http: or https: address"
     path = store / row.file_name
     if not path.exists():
@@ -165,6 +173,8 @@ def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
             download(row.url, partial, TIMEOUT, WAITS)
         except ToolError as error:
             return str(error).replace(f"{row.url}: ", "")
+        except ValueError as error:  # such as letters that no address may have
+            return f"is no address that can be asked for: {error}"
         partial.path.replace(path)
         partial.discard()
     if hashlib.sha1(path.read_bytes()).hexdigest() in placeholders:
