@@ -12,7 +12,10 @@ def class_names(path: Optional[Path], count: int) -> list[str]:
     """The lines of ``classes.txt``, or the labels themselves where there is none."""
     if path is None:
         return [str(label) for label in range(count)]
-    names = path.read_text(encoding="utf-8").splitlines()
+    try:
+        names = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ToolError(f"{path}: expected names in UTF-8 ({error}); save it as UTF-8") from error
     if len(names) != count:
         raise ToolError(
             f"{path}: expected {count} classes, as many as the net has scores, found {len(names)}; "

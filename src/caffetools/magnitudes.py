@@ -98,15 +98,20 @@ def read_magnitudes(path: Path) -> list[Magnitude]:
 
     Raises :class:`ToolError` naming the line where the table is not as described above.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
-        header = tuple(next(reader, ()))
-        if header != Magnitude._fields:
-            raise ToolError(
-                f"{path}: expected the columns {','.join(Magnitude._fields)}, found "
-                f"{','.join(header) or 'none'}; is this a gradients.csv?"
-            )
-        return [_row(path, reader.line_num, cells) for cells in reader]
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.reader(stream)
+            header = tuple(next(reader, ()))
+            if header != Magnitude._fields:
+                raise ToolError(
+                    f"{path}: expected the columns {','.join(Magnitude._fields)}, found "
+                    f"{','.join(header) or 'none'}; is this a gradients.csv?"
+                )
+            return [_row(path, reader.line_num, cells) for cells in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ToolError(
+            f"{path}: cannot be read as a table ({error}); is it another file?"
+        ) from error
 
 
 def _row(path: Path, line: int, cells: list[str]) -> Magnitude:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,14 @@ def require_same_colours(path: Path, params: Mapping[str, Any]) -> None:
 
 def _layers(path: Path) -> list[Any]:
     return layers_with_blobs(read_message(path), str(path))
+
+
+def same_shape(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two blobs have one shape, but that files of Caffe's older format write four axes."""
+    if tuple(one) == tuple(other):
+        return True
+    told = [[size for size in shape if size != 1] for shape in (one, other)]
+    return 4 in (len(one), len(other)) and told[0] == told[1]
 
 
 def array(blob: Any) -> np.ndarray:

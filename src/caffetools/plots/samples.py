@@ -82,6 +82,11 @@ class SamplesDisplay:
 
 
 def _caption(one: Prediction, classes: Optional[Sequence[str]], named: bool) -> str:
+    if classes is not None and max(one.label, one.predicted) >= len(classes):
+        raise ToolError(
+            f"--classes: expected a name for class {max(one.label, one.predicted)} of entry "
+            f"{one.index}, found {len(classes)} names; give the list of the data set"
+        )
     true, predicted = (
         str(label) if classes is None else classes[label] for label in (one.label, one.predicted)
     )

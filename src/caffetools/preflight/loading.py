@@ -13,6 +13,7 @@ from caffetools.params import learns
 from caffetools.preflight.finding import ERROR, NOTE, WARNING, Finding
 from caffetools.preflight.records import some
 from caffetools.prototxt import TRAIN, phase_view
+from caffetools.weights import same_shape
 
 Blobs = Mapping[str, Sequence[np.ndarray]]
 Shapes = Mapping[str, Sequence[tuple[int, ...]]]
@@ -46,14 +47,6 @@ def loading(
         )  # fmt: skip
 
 
-def _fits(shape: tuple[int, ...], blob: np.ndarray) -> bool:
-    # Files of Caffe's older format write every blob with four axes.
-    without = [size for size in blob.shape if size != 1]
-    return blob.shape == shape or (
-        blob.ndim == 4 and without == [size for size in shape if size != 1]
-    )
-
-
 def _mismatched(
     shapes: Shapes, weights: Blobs, place: str, heads: Collection[str]
 ) -> Iterator[Finding]:
@@ -61,7 +54,7 @@ def _mismatched(
         if name not in weights:
             continue
         pairs = list(zip(shapes[name], weights[name]))
-        fitting = all(_fits(shape, blob) for shape, blob in pairs)
+        fitting = all(same_shape(shape, blob.shape) for shape, blob in pairs)
         if fitting and len(shapes[name]) == len(weights[name]):
             continue
         found = ", ".join(str(blob.shape) for blob in weights[name])

@@ -27,6 +27,7 @@ from caffetools.weights import (
     layers_with_blobs,
     read_message,
     read_weights,
+    same_shape,
 )
 
 _BINS = 60
@@ -114,7 +115,8 @@ def weight_histograms(before: Optional[Path], after: Path) -> dict[str, Histogra
     start = {name: blobs[name][0] for name in found if name in blobs}
     return {
         name: Histogram.of(
-            start[name] if name in start and start[name].shape == weights.shape else None, weights
+            start[name] if name in start and same_shape(start[name].shape, weights.shape) else None,
+            weights,
         )
         for name, weights in found.items()
     }
@@ -170,7 +172,7 @@ def _activations_before(
     weights, trained = read_weights(before), read_weights(subject.weights)
     part = known_part(
         subject.net.message,
-        [name for name in weights if _shapes(weights[name]) == _shapes(trained.get(name, []))],
+        [name for name in weights if _are_alike(weights[name], trained.get(name, []))],
     )
     held = {top for layer in part.layer for top in layer.top}
     wanted = [name for name in blobs if name in held]
@@ -180,8 +182,10 @@ def _activations_before(
     return activations_of(subject, answering(part, before, output=wanted[-1]), wanted)
 
 
-def _shapes(blobs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-    return [blob.shape for blob in blobs]
+def _are_alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(
+        same_shape(one.shape, other.shape) for one, other in zip(some, others)
+    )
 
 
 # --- command ----------------------------------------------------------------------------

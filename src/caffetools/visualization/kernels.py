@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from caffetools.cli import ToolError, run
 from caffetools.plots.style import add_output, figure_file
 from caffetools.visualization.tiles import tiled
-from caffetools.weights import read_weights
+from caffetools.weights import array, is_inner_product, layers_with_blobs, read_message
 
 
 def read_kernels(path: Path, layer: Optional[str] = None) -> tuple[str, np.ndarray]:
@@ -37,9 +37,12 @@ def read_kernels(path: Path, layer: Optional[str] = None) -> tuple[str, np.ndarr
 def spatial_kernels(path: Path) -> dict[str, np.ndarray]:
     """The weights (kernels, channels, height, width) of more than one place, by layer name."""
     return {
-        name: blobs[0]
-        for name, blobs in read_weights(path).items()
-        if blobs[0].ndim == 4 and blobs[0].shape[2] * blobs[0].shape[3] > 1
+        layer.name: kernels
+        for layer in layers_with_blobs(read_message(path), str(path))
+        # Which have four axes in files of Caffe's older format.
+        if not is_inner_product(layer)
+        for kernels in [array(layer.blobs[0])]
+        if kernels.ndim == 4 and kernels.shape[2] * kernels.shape[3] > 1
     }
 
 
