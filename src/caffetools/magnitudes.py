@@ -110,7 +110,7 @@ def read_magnitudes(path: Path) -> list[Magnitude]:
             return [_row(path, reader.line_num, cells) for cells in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ToolError(
-            f"{path}: cannot be read as a table ({error}); is it another file?"
+            f"{path}: cannot be read as a table ({error}); is this a gradients.csv?"
         ) from error
 
 

@@ -296,6 +296,8 @@ def test_magnitudes_are_read_as_they_were_written():
     assert "g.csv, line 2: expected an iteration" in complaint(
         magnitudes.read_magnitudes, Path("g.csv")
     )
+    Path("g.csv").write_bytes(b"\x89PNG\r\n\xff")
+    assert "cannot be read as a table" in complaint(magnitudes.read_magnitudes, Path("g.csv"))
     Path("g.csv").write_text("iteration,loss\n")
     assert "is this a gradients.csv?" in complaint(magnitudes.read_magnitudes, Path("g.csv"))
 
