@@ -224,6 +224,8 @@ def test_an_experiment_may_start_from_another_ones_weights():
     plan = plan_of(experiments=in_stages())
     assert plan.weights("bars", "all", 3) == f"{run_folder('bars', 'head', 3)}/final.caffemodel"
     assert plan.preflight_options("bars", "all") == ["--no-new-head"]
+    kept = in_stages(pretrained=False, batch_norm="freeze")
+    assert plan_of(experiments=kept).weights("bars", "all", 0)
     alone = {"scratch": {"pretrained": False}, "more": {"start_from": "scratch"}}
     assert plan_of(experiments=alone, pretrained=None).source is None
 

@@ -234,6 +234,22 @@ def test_an_unfit_table_is_told(tmp_path: Path, text: str, complaint: str) -> No
         fetch(tmp_path / "t.csv")
 
 
+def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(bytes(range(256)) * 40, compresslevel=0))
+    content[10:30] = b"\xff" * 20
+    (tmp_path / "t.csv.gz").write_bytes(content)
+    with pytest.raises(ToolError, match="cannot be read as a table"):
+        fetch(tmp_path / "t.csv.gz")
+
+
+def test_what_was_no_image_is_asked_for_again(table: Write, host: Host) -> None:
+    path = table(["0.png", "1.png", "2.png", "page"])
+    for _ in range(2):
+        host.asked.clear()
+        fetch(path, "--lost", "0.25")
+    assert host.asked == ["/page"]
+
+
 def test_a_broken_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(
         gzip.compress(b"image_url,label\n" + b"http://a/b,1\n" * 99)[:-20]

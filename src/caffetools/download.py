@@ -173,7 +173,7 @@ def _answer(request: urllib.request.Request, timeout: float) -> Any:
         if _is_for_good(error):
             raise ToolError(f"{url}: {error.reason}") from error
         raise _PassingError(str(error.reason)) from error
-    except http.client.InvalidURL as error:
+    except (http.client.InvalidURL, ValueError) as error:  # such as letters no address may have
         raise ToolError(f"{url}: {error}") from error
     except (http.client.HTTPException, OSError) as error:
         raise _passing(error) from error

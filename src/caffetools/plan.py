@@ -66,7 +66,8 @@ class Plan:
 
         for name, row in self._experiments.items():
             self._new_head(self.target, name)
-            if row.get("batch_norm") == "freeze" and not row["pretrained"]:
+            has_weights = row["pretrained"] or "start_from" in row
+            if row.get("batch_norm") == "freeze" and not has_weights:
                 raise ToolError(
                     f"config: experiment '{name}' says batch_norm: freeze and pretrained: false; "
                     "without weights there are no statistics to keep, so leave one of them out"

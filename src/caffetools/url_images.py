@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import urllib.parse
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Optional
 
+from caffetools.classes import read_names
 from caffetools.cli import ToolError, run
 from caffetools.download import Partial, download
 from caffetools.files import whole_directory, write_csv
@@ -104,7 +106,7 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
                     f"{', '.join(map(repr, found)) or 'no header'}"
                 )
             yield from reader
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise ToolError(f"{path}: cannot be read as a table: {error}") from error
 
 
@@ -122,7 +124,7 @@ def class_folders(names: Optional[Path], labels: Collection[int]) -> dict[int, s
     if names is None:
         width = len(str(max(labels)))
         return {label: f"{label:0{width}d}" for label in labels}
-    lines = [line.strip() for line in names.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_names(names)]
     if max(labels) >= len(lines):
         raise ToolError(
             f"{names}: expected a line for each label up to {max(labels)}, found {len(lines)}"
@@ -173,13 +175,14 @@ def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
             download(row.url, partial, TIMEOUT, WAITS)
         except ToolError as error:
             return str(error).replace(f"{row.url}: ", "")
-        except ValueError as error:  # such as letters that no address may have
-            return f"is no address that can be asked for: {error}"
         partial.path.replace(path)
         partial.discard()
     if hashlib.sha1(path.read_bytes()).hexdigest() in placeholders:
         return "is the host's placeholder for an image that is gone"
-    return "" if read_image(path) is not None else "cannot be decoded as an image"
+    if read_image(path) is None:
+        path.unlink()  # a page that says "busy", for one: the next call asks again
+        return "cannot be decoded as an image"
+    return ""
 
 
 def write_folders(rows: Sequence[Row], folders: dict[int, str], store: Path, output: Path) -> None:

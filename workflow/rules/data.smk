@@ -29,9 +29,10 @@ rule url_images:
         ),
     output:
         images=directory("results/{dataset}/images"),
-        lost="results/{dataset}/lost.csv",
     log:
-        "results/{dataset}/logs/url_images.log",
+        main="results/{dataset}/logs/url_images.log",
+        # No output, which Snakemake would delete where too many are lost.
+        lost="results/{dataset}/lost.csv",
     benchmark:
         "results/{dataset}/benchmarks/url_images.tsv"
     wildcard_constraints:
@@ -45,8 +46,8 @@ rule url_images:
         options=lambda wildcards: PLAN.table_options(wildcards.dataset),
     shell:
         "python -m caffetools.url_images --table {input.table:q} {params.options:q}"
-        " --store {params.store:q} --output {output.images:q} --table-of-lost {output.lost:q}"
-        " 2> {log:q}"
+        " --store {params.store:q} --output {output.images:q} --table-of-lost {log.lost:q}"
+        " 2> {log.main:q}"
 
 
 rule dataset:
