@@ -274,6 +274,16 @@ def test_an_image_is_not_looked_for_outside_of_the_folder(here: Path) -> None:
         make.main(arguments)
 
 
+def test_what_goes_in_is_not_replaced(here: Path) -> None:
+    given = bundles.write(here).arguments()
+    make.main(given)
+    weights = here / "bundle" / "weights.caffemodel"
+    content = weights.read_bytes()
+    with pytest.raises(ToolError, match=r"it will be replaced, and .*weights.caffemodel lies in"):
+        make.main([*given, "--weights", str(weights)])
+    assert weights.read_bytes() == content
+
+
 def test_a_folder_of_other_things_is_not_replaced(here: Path) -> None:
     arguments = bundles.write(here).arguments()
     (here / "bundle").mkdir()

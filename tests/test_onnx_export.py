@@ -190,6 +190,26 @@ def test_a_reshape_that_names_the_batch_fixes_it(tmp_path: Path) -> None:
     assert check.require_alike(net, model) == 0
 
 
+def test_a_padding_of_one_axis_leaves_the_other_without(tmp_path: Path) -> None:
+    text = deployed_input("a", 1, 2, 5, 7) + (
+        'layer { name: "it" type: "Convolution" bottom: "a" top: "b" convolution_param { '
+        'num_output: 3 kernel_h: 1 kernel_w: 3 pad_w: 1 weight_filler { type: "xavier" } } }'
+    )
+    net, message = made(tmp_path, text)
+    assert net.blobs["b"].data.shape == (1, 3, 5, 7)
+    assert check.require_alike(net, export.export(net, message)) < 1e-6
+
+
+def test_a_nan_in_a_later_output_is_not_alike(tmp_path: Path) -> None:
+    text = deployed_input("a", 2, 3) + (
+        'layer { name: "one" type: "ReLU" bottom: "a" top: "b" }\n'
+        'layer { name: "other" type: "Log" bottom: "a" top: "c" }'
+    )
+    net, message = made(tmp_path, text)
+    with pytest.raises(ToolError, match="on random inputs onnxruntime is nan"):
+        check.require_alike(net, export.export(net, message))
+
+
 # -- the registry, the opset ---------------------------------------------------------------
 
 

@@ -51,6 +51,7 @@ def make(options: argparse.Namespace) -> None:
     records = databases.some_records(options.lmdb, options.count)
     names, images = _originals(records, options.images, steps)
     refuse_foreign(options.output, contents.FILES.__contains__)
+    _refuse_own_inputs(options, data_layer)
     if options.output.exists():
         shutil.rmtree(str(options.output))
     with whole_directory(options.output) as folder:
@@ -139,6 +140,17 @@ def _originals(
         names.append(name)
         images.append(image)
     return names, images
+
+
+def _refuse_own_inputs(options: argparse.Namespace, data_layer: Any) -> None:
+    """The folder is replaced, so nothing that goes in may lie there."""
+    mean = data_layer.transform_param.mean_file
+    for path in [*_inputs(options).values(), *([Path(mean)] if mean else [])]:
+        if lies_inside(path, options.output):
+            raise ToolError(
+                f"--output {options.output}: it will be replaced, and {path} lies in it; name "
+                "another folder, or copy that file out of it first"
+            )
 
 
 def _inputs(options: argparse.Namespace) -> dict[str, Path]:

@@ -104,13 +104,6 @@ def solver(name: str) -> Any:
     return message
 
 
-KINDS: dict[str, Callable[[str], Any]] = {
-    "train_val": train_val,
-    "deploy": deploy,
-    "solver": solver,
-}
-
-
 def _data(model: Model, written: Written, phase: int) -> Any:
     training = phase == caffe_pb2.TRAIN
     transform: dict[str, Any] = {"crop_size": model.input[1]}
