@@ -284,7 +284,23 @@ def test_layer_types_and_constants():
 
 
 def test_every_public_name_is_there():
+    assert {"Net", "SGDSolver", "io", "proto", "set_mode_gpu"} <= set(caffe.__all__)
     assert all(hasattr(caffe, name) for name in caffe.__all__)
+
+
+@pytest.mark.parametrize(
+    ("statement", "loads_torch"),
+    [
+        ("from caffe.proto import caffe_pb2", False),
+        ("import caffe; caffe.proto.caffe_pb2.NetParameter", False),
+        ("from caffe import layers, params, NetSpec, to_proto", False),
+        ("import caffe; caffe.Net", True),
+    ],
+)
+def test_only_what_computes_loads_torch(statement, loads_torch):
+    script = f"{statement}\nimport sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout.decode().strip() == str(loads_torch)
 
 
 def test_a_net_with_a_reading_thread_lets_its_process_end(here):

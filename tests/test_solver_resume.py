@@ -128,7 +128,7 @@ def test_all_types_and_formats_are_there():
 
 
 def caffe_types() -> list[str]:
-    return [name.removesuffix("Solver") for name in vars(caffe) if name.endswith("Solver")]
+    return [name.removesuffix("Solver") for name in dir(caffe) if name.endswith("Solver")]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,52 @@
+"""pycaffe's names and the modules that have them: read by type checkers and by ``__init__``."""
+
+from . import classifier as classifier
+from . import detector as detector
+from . import glog as glog
+from . import io as io
+from . import mode as mode
+from . import nccl as nccl
+from . import net as net
+from . import net_spec as net_spec
+from . import proto as proto
+from . import pycaffe as pycaffe
+from . import solvers as solvers
+from . import timer as timer
+from .classifier import Classifier as Classifier
+from .detector import Detector as Detector
+from .glog import init_log as init_log
+from .glog import log as log
+from .mode import has_nccl as has_nccl
+from .mode import layer_type_list as layer_type_list
+from .mode import set_compiled as set_compiled
+from .mode import set_device as set_device
+from .mode import set_mode_cpu as set_mode_cpu
+from .mode import set_mode_gpu as set_mode_gpu
+from .mode import set_multiprocess as set_multiprocess
+from .mode import set_precision as set_precision
+from .mode import set_random_seed as set_random_seed
+from .mode import set_solver_count as set_solver_count
+from .mode import set_solver_rank as set_solver_rank
+from .mode import solver_count as solver_count
+from .mode import solver_rank as solver_rank
+from .nccl import NCCL as NCCL
+from .net import Net as Net
+from .net_spec import NetSpec as NetSpec
+from .net_spec import layers as layers
+from .net_spec import params as params
+from .net_spec import to_proto as to_proto
+from .pycaffe import TEST as TEST
+from .pycaffe import TRAIN as TRAIN
+from .pycaffe import Blob as Blob
+from .pycaffe import CaffeError as CaffeError
+from .pycaffe import Layer as Layer
+from .solvers import AdaDeltaSolver as AdaDeltaSolver
+from .solvers import AdaGradSolver as AdaGradSolver
+from .solvers import AdamSolver as AdamSolver
+from .solvers import NesterovSolver as NesterovSolver
+from .solvers import RMSPropSolver as RMSPropSolver
+from .solvers import SGDSolver as SGDSolver
+from .solvers import get_solver as get_solver
+from .timer import Timer as Timer
+
+__version__: str
