@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
+# A file's tests run in one process, since they share what its fixtures made; one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
-.PHONY: install run test check oracle test-all bench rates proto lock clean
+.PHONY: install run test check oracle test-slow test-all bench rates proto lock clean
 
 install: $(VENV)/.installed
 
@@ -20,7 +22,7 @@ run: install
 	$(BIN)/snakemake --cores $(CORES)
 
 test: install
-	$(BIN)/pytest -m "not oracle and not slow and not browser"
+	$(PYTEST) -m "not oracle and not slow and not browser"
 
 # What .ci/run checks beside the tests.
 check: install
@@ -36,7 +38,11 @@ oracle: install
 	$(BIN)/python tests/bvlc.py build
 
 test-all: install
-	$(BIN)/pytest
+	$(PYTEST)
+
+# What make test leaves out.
+test-slow: install
+	$(PYTEST) -m "oracle or slow or browser"
 
 # A training step against BVLC's build and a bare PyTorch loop, in one run.
 bench: install
