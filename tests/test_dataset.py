@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffetools import dataset
 from caffetools.cli import ToolError
+from caffetools.dataset import __main__ as dataset
+from caffetools.dataset import splits
+from caffetools.dataset.entry import Entry
 from caffetools.files import sha256
 
 PNG = cv2.imencode(".png", np.arange(12, dtype=np.uint8).reshape(3, 4))[1].tobytes()
@@ -122,8 +124,8 @@ shares = st.tuples(*[st.one_of(st.none(), st.integers(0, 30), fractions)] * 3)
 
 
 @given(shares, st.integers(1, 60))
-def test_sizes_are_what_was_asked(asked: tuple[dataset.Share, ...], images: int) -> None:
-    sizes = dataset.split_sizes(asked, images)
+def test_sizes_are_what_was_asked(asked: tuple[splits.Share, ...], images: int) -> None:
+    sizes = splits.split_sizes(asked, images)
     for share, size in zip(asked, sizes, strict=True):
         if isinstance(share, Fraction):
             assert abs(size - share * images) < 1
@@ -135,33 +137,34 @@ def test_sizes_are_what_was_asked(asked: tuple[dataset.Share, ...], images: int)
 
 def test_fractions_are_rounded_where_splits_meet() -> None:
     parts = (Fraction("0.15"), Fraction("0.15"), Fraction("0.7"))
-    assert dataset.split_sizes(parts, 10) == [2, 1, 7]  # ends at 1.5, 3 and 10
+    assert splits.split_sizes(parts, 10) == [2, 1, 7]  # ends at 1.5, 3 and 10
 
 
 @given(st.integers(1, 19), st.integers(1, 19), st.integers(0, 200))
 def test_fractions_that_add_up_to_one_use_all(a: int, b: int, images: int) -> None:
     cuts = sorted((a, b))
     parts = (Fraction(cuts[0], 20), Fraction(cuts[1] - cuts[0], 20), Fraction(20 - cuts[1], 20))
-    assert sum(dataset.split_sizes(parts, images)) == images
+    assert sum(splits.split_sizes(parts, images)) == images
 
 
 @given(st.sets(st.text(min_size=1, max_size=8), min_size=3, max_size=20), st.integers(0, 2**40))
 def test_split_is_a_partition_whatever_the_order(names: set[str], seed: int) -> None:
-    entries = [dataset.Entry(name, 0, "class") for name in names if name.isprintable()]
+    entries = [Entry(name, 0, "class") for name in names if name.isprintable()]
     if len(entries) < 3:
         return
-    done = dataset.assign(entries, (1, 1, None), seed)
-    assert sorted(entry.path for entry in done) == sorted(entry.path for entry in entries)
+    asked = splits.Asked((1, 1, None), seed)
+    done = splits.split(entries, asked)
+    assert [entry.path for entry in done] == [entry.path for entry in entries]
     assert Counter(e.split for e in done) == {"train": 1, "val": 1, "test": len(entries) - 2}
-    assert done == dataset.assign(entries[::-1], (1, 1, None), seed)
+    assert done == splits.split(entries[::-1], asked)[::-1]
 
 
 @pytest.mark.parametrize(
     ("text", "share"),
     [("10", 10), ("0", 0), ("1", 1), ("1.0", Fraction(1)), ("0.2", Fraction(1, 5)), ("rest", None)],
 )
-def test_shares(text: str, share: dataset.Share) -> None:
-    parsed = dataset.parse_share("--train", text)
+def test_shares(text: str, share: splits.Share) -> None:
+    parsed = splits.parse_share("--train", text)
     assert parsed == share
     assert type(parsed) is type(share)
 
@@ -169,7 +172,7 @@ def test_shares(text: str, share: dataset.Share) -> None:
 @pytest.mark.parametrize("text", ["-1", "1.5", "0.0", "-0.2", "many", "", "nan", "1/0"])
 def test_a_share_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match=f"--val: expected a number .* found '{text}'"):
-        dataset.parse_share("--val", text)
+        splits.parse_share("--val", text)
 
 
 # --- images that are left out -----------------------------------------------------------

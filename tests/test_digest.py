@@ -15,7 +15,7 @@ from recipes import REPOSITORY
 from caffetools.digest import folder_digest, source_digest
 
 COMMANDS = (
-    "caffetools.dataset",
+    "caffetools.dataset.__main__",
     "caffetools.evaluate",
     "caffetools.examples",
     "caffetools.fetch",
@@ -106,7 +106,7 @@ def test_commands_that_read_messages_reach_the_schema_alone(packages, before):
     ("name", "expected"),
     [
         ("plots/confusion.py", {"plots.confusion"}),
-        ("dataset.py", {"dataset"}),
+        ("dataset/splits.py", {"dataset.__main__"}),
         ("patch.py", {"patch"}),
         ("evaluate.py", {"evaluate"}),
         ("visualization/graph.py", {"visualization.graph"}),

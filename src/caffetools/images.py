@@ -7,11 +7,14 @@ from typing import Optional
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 # What people's image folders hold; which of them decode depends on OpenCV's build.
-_BITMAPS = (".bmp", ".dib", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
+_BITMAPS = (".bmp", ".dib", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 _PHOTOGRAPHS = (".jp2", ".jpe", ".jpeg", ".jpg", ".webp")
 EXTENSIONS = frozenset((*_BITMAPS, *_PHOTOGRAPHS))
+# Where Pillow takes an image for an attack. Decoded it fills half a gigabyte.
+MAX_PIXELS = 178_956_970
 
 
 def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
@@ -29,6 +32,45 @@ def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
     except cv2.error:  # such as more pixels than OpenCV is willing to allocate
         return None
     return None if image is None else np.atleast_3d(image)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file begins as an image of a kind that Pillow knows, whatever its name."""
+    try:
+        with Image.open(path):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return False
+
+
+def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str:
+    """Why an image should not be decoded, or nothing.
+
+    It has more than ``max_pixels``, or is a photograph that is cut off, of which decoders fill
+    what is missing with gray.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                return f"has {width} x {height} pixels, more than the {max_pixels} of max_pixels"
+            if image.format == "JPEG" and not _ends_as_jpeg(path):
+                image.load()
+    except Image.DecompressionBombError:
+        return f"has more than {MAX_PIXELS} pixels, as files made to fill a memory have"
+    except UnidentifiedImageError:
+        return ""  # of a kind that Pillow does not know; OpenCV may
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"is cut off or damaged ({error})"
+    return ""
+
+
+def _ends_as_jpeg(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(max(path.stat().st_size - 64, 0))
+        return stream.read().rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def _is_text(name: str) -> bool:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,17 +32,11 @@ from caffetools.databases import LONGEST_KEY
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign
 from caffetools.images import read_image, resize
+from caffetools.lists import Listed, read_list
 
 LOG = logging.getLogger("caffetools.lmdb")
 
 Shape = tuple[int, int, int]
-
-
-class Listed(NamedTuple):
-    """One line of a list: the image's path relative to the root, and its label."""
-
-    path: str
-    label: int
 
 
 class Record(NamedTuple):
@@ -89,32 +82,6 @@ class Manifest:
 
 
 # --- from list to records ---------------------------------------------------------------
-
-
-def read_list(path: Path) -> list[Listed]:
-    """The lines of a Caffe list, ``relative/path label``; a path may hold spaces.
-
-    Raises :class:`ToolError`, naming the line, if one does not have this form.
-    """
-    if not path.is_file():
-        raise ToolError(f"--list {path}: no such file; the dataset command writes it")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ToolError(f"--list {path}: expected UTF-8, found {error}") from error
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise ToolError(f"--list {path}: expected a line 'path label' an image, found none")
-    return [_parse_line(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-
-
-def _parse_line(line: str, place: str) -> Listed:
-    match = re.fullmatch(r"(.+) ([0-9]{1,9})\r?", line)
-    if match is None:
-        raise ToolError(f"{place}: expected 'path label', label a whole number; found {line!r}")
-    return Listed(match.group(1), int(match.group(2)))
 
 
 def shuffled(listed: Sequence[Listed], seed: int) -> list[Listed]:

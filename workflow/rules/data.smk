@@ -72,7 +72,7 @@ rule dataset:
     conda:
         "../../envs/recaffe.yaml"
     params:
-        code=source_digest("caffetools.dataset"),
+        code=source_digest("caffetools.dataset.__main__"),
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
         listing=lambda wildcards: listing(wildcards.dataset),
         options=lambda wildcards: PLAN.split_options(wildcards.dataset),

@@ -1,0 +1,59 @@
+"""Whether images can be used, and what is known of those that can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from caffetools.ahead import ahead
+from caffetools.dataset.entry import Entry, unlistable
+from caffetools.files import sha256
+from caffetools.folders import lies_inside
+from caffetools.images import MAX_PIXELS, fault, read_image
+
+SIDE = 16  # pixels of a thumbnail
+
+Examined = tuple[Entry, Optional[np.ndarray]]
+
+
+def examine_all(
+    source: Path, entries: Sequence[Entry], max_pixels: int = MAX_PIXELS
+) -> tuple[list[Entry], np.ndarray]:
+    """Every entry examined, and the thumbnails ``(N, 256)`` of those that can be used, in order."""
+    examined, thumbnails = [], []
+    for entry, small in ahead(lambda one: examine(source, one, max_pixels), entries):
+        examined.append(entry)
+        if small is not None:
+            thumbnails.append(small)
+    return examined, np.array(thumbnails, np.uint8).reshape(-1, SIDE * SIDE)
+
+
+def examine(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examined:
+    """``entry`` with the file's digest and size and a thumbnail, or with the reason to drop it."""
+    path = source / entry.path
+    if reason := unlistable(entry.path):
+        return entry._replace(dropped=reason), None
+    if not lies_inside(path, source):
+        return entry._replace(dropped="is a link that leads out of the source folder"), None
+    if not path.is_file():
+        found = "is not a regular file" if path.exists() or path.is_symlink() else "is not there"
+        return entry._replace(dropped=found), None
+    try:
+        known = entry._replace(sha256=sha256(path), bytes=path.stat().st_size)
+    except OSError as error:
+        return entry._replace(dropped=f"cannot be opened: {error.strerror}"), None
+    reason = "is empty" if not known.bytes else fault(path, max_pixels)
+    image = None if reason else read_image(path)
+    if image is None:
+        return known._replace(dropped=reason or "cannot be decoded as an image"), None
+    return known, thumbnail(image)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A BGR image as ``(256,)`` gray values of 16 x 16 fields, each the mean of what it covers."""
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel()
