@@ -41,7 +41,7 @@ def is_image(path: Path) -> bool:
             return True
     except Image.DecompressionBombError:
         return True
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except Exception:  # whatever a broken file leads Pillow's many readers to
         return False
 
 
@@ -62,7 +62,7 @@ def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str:
         return f"has more than {MAX_PIXELS} pixels, as files made to fill a memory have"
     except UnidentifiedImageError:
         return ""  # of a kind that Pillow does not know; OpenCV may
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # whatever a broken file leads Pillow's many readers to
         return f"is cut off or damaged ({error})"
     return ""
 
