@@ -19,6 +19,7 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools import lmdb as tool
 from caffetools.cli import ToolError
+from caffetools.datums import datum_bytes
 
 # Names that a careless parser of lists stumbles over.
 NAMES = ("cat/a.png", "black cat/b 2.png", "Ähre/ü.png", "cat/1 0.png", "cat/z.png")
@@ -73,7 +74,7 @@ def test_a_record_holds_key_pixels_and_label(root: Path) -> None:
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 2**31 - 1))
 def test_datum_gives_the_image_back(height: int, width: int, channels: int, label: int) -> None:
     image = np.random.RandomState(label).randint(0, 256, (height, width, channels), np.uint8)
-    datum = caffe_pb2.Datum.FromString(tool.datum_bytes(image, label))
+    datum = caffe_pb2.Datum.FromString(datum_bytes(image, label))
     assert (datum.channels, datum.height, datum.width) == (channels, height, width)
     assert datum.label == label
     planes = np.frombuffer(datum.data, np.uint8).reshape(channels, height, width)
@@ -83,12 +84,16 @@ def test_datum_gives_the_image_back(height: int, width: int, channels: int, labe
 def test_manifest_describes_the_records(root: Path) -> None:
     database = convert(root, "--gray", size=(20, 10))
     digest = hashlib.sha256(b"".join(key + value for key, value in records(database)))
+    images = [cv2.resize(cv2.imread(str(root / name), 0), (20, 10)) for name in NAMES]
     assert manifest(database) == {
+        "channel_means": [round(np.mean(images), 4)],
         "channels": 1,
+        "class_means": {str(i): [round(np.mean(image), 4)] for i, image in enumerate(images)},
         "entries": 5,
         "height": 10,
         "labels": {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1},
         "sha256": digest.hexdigest(),
+        "shapes_differ": False,
         "width": 20,
     }
     assert [path.name for path in database.iterdir()] == ["data.mdb"]
@@ -116,8 +121,9 @@ def test_map_grows_over_many_transactions(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(databases, "_FIRST_MAP_SIZE", 1 << 16)
     monkeypatch.setattr(databases, "_RECORDS_AT_ONCE", 10)
     value = bytes(5000)
-    written = [tool.Record(b"%08d_x" % i, value, 0, (1, 50, 100)) for i in range(205)]
-    facts = tool.write(iter(written), tmp_path / "db")
+    sums = np.zeros(1)
+    written = [tool.Record(b"%08d_x" % i, value, 0, (1, 50, 100), sums) for i in range(205)]
+    facts = tool.write(iter(written), tmp_path / "db", 205)
     assert facts["entries"] == 205
     assert records(tmp_path / "db") == [(r.key, r.value) for r in written]
     assert (tmp_path / "db/data.mdb").stat().st_size > 205 * len(value)

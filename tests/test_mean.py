@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from caffe.proto import caffe_pb2
-from caffetools import mean
+from caffetools import databases, mean
 from caffetools.cli import ToolError
-from caffetools.lmdb import Record, datum_bytes, write
+from caffetools.datums import datum_bytes
 
 
 def database(folder: Path, values: Sequence[bytes]) -> Path:
@@ -122,11 +122,9 @@ def test_file_is_that_of_compute_image_mean(
     tmp_path: Path, bvlc: bvlc_build.Build, channels: int
 ) -> None:
     images = noise(11, (13, 9, channels))
-    made = (
-        Record(b"%08d_x" % i, datum_bytes(image, i), i, (channels, 13, 9))
-        for i, image in enumerate(images)
-    )
-    write(made, tmp_path / "db")
+    made = ((b"%08d_x" % i, datum_bytes(image, i)) for i, image in enumerate(images))
+    (tmp_path / "db").mkdir()
+    databases.write(tmp_path / "db", made)
     ours = tmp_path / "mean.binaryproto"
     mean.main(["--lmdb", str(tmp_path / "db"), "--output", str(ours)])
     files = {"db": tmp_path / "db", "mean.binaryproto": ours, "net.prototxt": NET}

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Optional, TypeVar
 
-_AT_ONCE = 64
+_EACH = 8  # items that wait for each worker, at most
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: Optional[int] = None
+) -> Iterator[Result]:
     """``map(function, items)`` in threads, for functions that decode images and the like.
 
-    Few results wait at a time, whatever the number of items.
+    Results come in the items' order, whatever the number of ``workers`` (without it, one for
+    each core that the process may use), and few wait at a time, whatever the number of items.
     """
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(items), _AT_ONCE):
-            yield from pool.map(function, items[start : start + _AT_ONCE])
+    workers = workers or len(os.sched_getaffinity(0))
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= _EACH * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -33,6 +34,24 @@ def write(folder: Path, records: Records, backend: str = "lmdb") -> None:
     with opened(folder, backend) as put:
         for batch in _batches(records):
             put(batch)
+
+
+def require_room(folder: Path, count: int, size: int) -> None:
+    """Raise :class:`ToolError` if the disk has no room for ``count`` records of ``size`` bytes."""
+    # LMDB's pages, of which a record of more than half of one has its own.
+    page = 4096
+    pages = count * (-(-size // page) if size > page // 2 else size / page)
+    free = shutil.disk_usage(str(folder)).free
+    if pages * page > free:
+        raise ToolError(
+            f"{folder.parent}: {count} records of {size} bytes need about {_shown(pages * page)}, "
+            f"and the disk has {_shown(free)} free; make room, store smaller or encoded images, or "
+            "choose another disk"
+        )
+
+
+def _shown(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def opened(folder: Path, backend: str = "lmdb") -> AbstractContextManager[Put]:
@@ -130,7 +149,10 @@ def _new_lmdb(folder: Path) -> Iterator[Put]:
             f"takes; use shorter names ({error})"
         ) from error
     except lmdb.Error as error:
-        raise ToolError(f"{folder}: could not be written ({error}); is the disk full?") from error
+        free = _shown(shutil.disk_usage(str(folder)).free)
+        raise ToolError(
+            f"{folder}: could not be written ({error}); is the disk full? It has {free} free"
+        ) from error
 
 
 def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:

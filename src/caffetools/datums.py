@@ -15,6 +15,37 @@ from caffetools import databases
 from caffetools.cli import ToolError
 
 
+def datum_bytes(image: np.ndarray, label: int) -> bytes:
+    """A uint8 image ``(H, W, C)`` and its label as a serialized ``Datum``."""
+    height, width, channels = image.shape
+    datum = caffe_pb2.Datum(
+        channels=channels,
+        height=height,
+        width=width,
+        data=image.transpose(2, 0, 1).tobytes(),
+        label=label,
+        # Written although it is the default, since BVLC's writes it.
+        encoded=False,
+    )
+    return datum.SerializeToString()
+
+
+def encoded_datum_bytes(data: bytes, label: int) -> bytes:
+    """An image as a file of it is, and its label, as a serialized ``Datum``."""
+    return bytes(caffe_pb2.Datum(data=data, label=label, encoded=True).SerializeToString())
+
+
+def encode(image: np.ndarray, kind: str) -> bytes:
+    """A uint8 image ``(H, W, C)`` as a file of this kind (``png``, ``jpg`` ...).
+
+    Raises :class:`ToolError` where OpenCV writes no such files.
+    """
+    try:
+        return bytes(cv2.imencode(f".{kind}", image)[1].tobytes())
+    except cv2.error as error:
+        raise ToolError(f"{kind}: OpenCV cannot encode images so; take png or jpg") from error
+
+
 def pixels(value: bytes) -> np.ndarray:
     """The pixels ``(C, H, W)`` of a serialized ``Datum``; raises ValueError if it has none."""
     try:

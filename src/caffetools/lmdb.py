@@ -2,13 +2,16 @@
 
 A record's key is its place in the list and its path, ``00000042_cat/a.png``; its value is a
 serialized ``Datum`` with channels, height, width, data (uint8, channel by channel, BGR),
-label and encoded (false). Images are resized by OpenCV's bilinear interpolation to
-``--width`` and ``--height``, regardless of their proportions.
+label and encoded (false). With ``--encode`` it is a PNG, which loses nothing, or a JPEG, and
+encoded is true. Images are resized by OpenCV's bilinear interpolation to ``--width`` and
+``--height``, regardless of their proportions; ``--fit`` tells other ways.
 
 What differs from ``convert_imageset``: an image that cannot be read ends the run instead of
-being skipped, ``--shuffle`` is seeded, and the database is written beside its place and
-renamed, so that it is whole or absent. ``OUTPUT.json``, written last, describes it: number
-of entries, shape, labels, and the SHA-256 over all keys and values in order.
+being skipped, ``--shuffle`` is seeded, all cores work, and the database is written beside its
+place and renamed, so that it is whole or absent. Its bytes hang on images, list and options
+alone. ``OUTPUT.json``, written last, describes it: number of entries, shape, labels, mean of
+each channel in all and by class (before a JPEG is made), and the SHA-256 over all keys and
+values in order.
 """
 
 from __future__ import annotations
@@ -22,16 +25,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+import cv2
 import numpy as np
 
-from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError, run
 from caffetools.databases import LONGEST_KEY
+from caffetools.datums import datum_bytes, encode, encoded_datum_bytes
 from caffetools.files import whole_directory, write_json
+from caffetools.fitting import MODES, Fit
 from caffetools.folders import lies_inside, refuse_foreign
-from caffetools.images import read_image, resize
+from caffetools.images import read_image
 from caffetools.lists import Listed, read_list
 
 LOG = logging.getLogger("caffetools.lmdb")
@@ -46,39 +51,64 @@ class Record(NamedTuple):
     value: bytes
     label: int
     shape: Shape
+    sums: np.ndarray  # of each channel's pixels
 
 
 @dataclass
 class Manifest:
-    """What has been written: gathered record by record."""
+    """What has been written: gathered record by record.
 
+    Attributes:
+        shapes_differ: whether they may; then ``shape`` is the least of each side.
+        pixels: by label, how many a channel has in all its images.
+        sums: by label, of each channel's pixels; whole numbers, exact below 2^53.
+    """
+
+    shapes_differ: bool = False
     shape: Optional[Shape] = None
     labels: Counter = field(default_factory=Counter)
+    pixels: Counter = field(default_factory=Counter)
+    sums: dict[int, np.ndarray] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, record: Record) -> None:
         """Count ``record``. Raises :class:`ToolError` if its shape is not that of the others."""
-        if self.shape not in (None, record.shape):
+        if self.shapes_differ and self.shape:
+            (channels, height, width), (_, other_height, other_width) = self.shape, record.shape
+            self.shape = (channels, min(height, other_height), min(width, other_width))
+        elif self.shape not in (None, record.shape):
             raise ToolError(
                 f"record {record.key.decode()!r}: expected the first image's shape (channels, "
                 f"height, width) {self.shape}, found {record.shape}; give --width and --height"
             )
-        self.shape = record.shape
+        else:
+            self.shape = record.shape
         self.labels[record.label] += 1
+        self.pixels[record.label] += record.shape[1] * record.shape[2]
+        self.sums[record.label] = self.sums.get(record.label, 0.0) + record.sums
         self.digest.update(record.key)
         self.digest.update(record.value)
 
     def as_json(self) -> dict[str, Any]:
         """The manifest as it is written."""
         channels, height, width = self.shape or (0, 0, 0)
+        means = {label: self.sums[label] / self.pixels[label] for label in sorted(self.sums)}
+        mean = np.sum(list(self.sums.values()), axis=0) / (sum(self.pixels.values()) or 1)
         return {
+            "channel_means": _rounded(np.atleast_1d(mean)),
             "channels": channels,
+            "class_means": {str(label): _rounded(values) for label, values in means.items()},
             "entries": sum(self.labels.values()),
             "height": height,
             "labels": {str(label): count for label, count in self.labels.items()},
             "sha256": self.digest.hexdigest(),
+            "shapes_differ": self.shapes_differ,
             "width": width,
         }
+
+
+def _rounded(means: np.ndarray) -> list[float]:
+    return [round(value, 4) for value in means.tolist()]
 
 
 # --- from list to records ---------------------------------------------------------------
@@ -90,31 +120,18 @@ def shuffled(listed: Sequence[Listed], seed: int) -> list[Listed]:
     return [listed[i] for i in np.random.RandomState(seed).permutation(len(listed))]
 
 
-def datum_bytes(image: np.ndarray, label: int) -> bytes:
-    """A uint8 image ``(H, W, C)`` and its label as a serialized ``Datum``."""
-    height, width, channels = image.shape
-    datum = caffe_pb2.Datum(
-        channels=channels,
-        height=height,
-        width=width,
-        data=image.transpose(2, 0, 1).tobytes(),
-        label=label,
-        # Written although it is the default, since BVLC's writes it.
-        encoded=False,
-    )
-    return datum.SerializeToString()
-
-
 @dataclass(frozen=True)
 class Converter:
     """Reads images under ``root`` and makes records of them.
 
-    ``size`` is (width, height), or None to leave the images as large as they are.
+    ``fit`` is None to leave the images as large as they are, ``encoding`` None to store pixels,
+    else ``png`` or ``jpg``.
     """
 
     root: Path
-    size: Optional[tuple[int, int]] = None
+    fit: Optional[Fit] = None
     gray: bool = False
+    encoding: Optional[str] = None
 
     def record(self, index: int, listed: Listed) -> Record:
         """The record of one image. Raises :class:`ToolError` if it cannot be read."""
@@ -126,8 +143,12 @@ class Converter:
             )
         image = self._image(listed.path)
         height, width, channels = image.shape
-        value = datum_bytes(image, listed.label)
-        return Record(key, value, listed.label, (channels, height, width))
+        if self.encoding is None:
+            value = datum_bytes(image, listed.label)
+        else:
+            value = encoded_datum_bytes(encode(image, self.encoding), listed.label)
+        sums = np.array(cv2.sumElems(image)[:channels])
+        return Record(key, value, listed.label, (channels, height, width), sums)
 
     def _image(self, relative: str) -> np.ndarray:
         path = self.root / relative
@@ -140,34 +161,41 @@ class Converter:
                 f"{'one that cannot be decoded' if path.is_file() else 'no file'}; "
                 "run the dataset command again to leave it out"
             )
-        return resize(image, self.size[1], self.size[0]) if self.size else image
+        return self.fit(image) if self.fit else image
 
-    def records(self, listed: Sequence[Listed]) -> Iterator[Record]:
+    def records(self, listed: Sequence[Listed], workers: Optional[int] = None) -> Iterator[Record]:
         """The records in order; a few images ahead are decoded in parallel."""
-        return ahead(lambda item: self.record(*item), list(enumerate(listed)))
+        return ahead(lambda item: self.record(*item), enumerate(listed), workers)
 
 
 # --- from records to a database ---------------------------------------------------------
 
 
-def write(records: Iterator[Record], output: Path) -> dict[str, Any]:
-    """Write ``records``, whose keys ascend, to the LMDB ``output`` and its manifest beside it.
+def write(
+    records: Iterator[Record], output: Path, count: int, shapes_differ: bool = False
+) -> dict[str, Any]:
+    """Write ``count`` records, whose keys ascend, to the LMDB ``output``, and its manifest.
 
-    Returns the manifest. Nothing is left at ``output`` or changed there if a record fails.
+    Returns the manifest. Nothing is left at ``output`` or changed there if a record fails, or if
+    the disk has no room for that many of the first one's size.
     """
     refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
     manifest_path = output.with_name(f"{output.name}.json")
-    manifest = Manifest()
+    manifest = Manifest(shapes_differ)
     with whole_directory(output) as folder:
-        databases.write(folder, _counted(records, manifest))
+        databases.write(folder, _counted(records, manifest, folder, count))
         if manifest_path.exists():
             manifest_path.unlink()
     write_json(manifest_path, manifest.as_json())
     return manifest.as_json()
 
 
-def _counted(records: Iterator[Record], manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:
+def _counted(
+    records: Iterator[Record], manifest: Manifest, folder: Path, count: int
+) -> Iterator[tuple[bytes, bytes]]:
     for record in records:
+        if manifest.shape is None:
+            databases.require_room(folder, count, len(record.value))
         manifest.add(record)
         yield record.key, record.value
 
@@ -175,20 +203,24 @@ def _counted(records: Iterator[Record], manifest: Manifest) -> Iterator[tuple[by
 # --- the command ------------------------------------------------------------------------
 
 
-def _size(width: Optional[int], height: Optional[int]) -> Optional[tuple[int, int]]:
+def _fit(mode: str, width: Optional[int], height: Optional[int]) -> Optional[Fit]:
     if width is None and height is None:
+        if mode != "warp":
+            raise ToolError(f"--fit {mode}: expected --width and --height beside it")
         return None
     if width is None or height is None or width < 1 or height < 1:
         raise ToolError(
             f"--width and --height: expected both, at least 1, or none of them; "
             f"found {width} and {height}"
         )
-    return width, height
+    return Fit(width, height, mode)
 
 
 def convert(options: argparse.Namespace) -> None:
     """The command ``convert``."""
-    size = _size(options.width, options.height)
+    fit = _fit(options.fit, options.width, options.height)
+    if options.workers is not None and options.workers < 1:
+        raise ToolError(f"--workers: expected at least 1, found {options.workers}")
     if not 0 <= options.seed < 2**32:
         raise ToolError(f"--seed: expected a number from 0 to {2**32 - 1}, found {options.seed}")
     if not options.root.is_dir():
@@ -196,8 +228,9 @@ def convert(options: argparse.Namespace) -> None:
     listed = read_list(options.list)
     if options.shuffle:
         listed = shuffled(listed, options.seed)
-    converter = Converter(options.root, size, options.gray)
-    facts = write(converter.records(listed), options.output)
+    converter = Converter(options.root, fit, options.gray, options.encode)
+    records = converter.records(listed, options.workers)
+    facts = write(records, options.output, len(listed), shapes_differ=options.fit == "short")
     shape = "x".join(str(facts[name]) for name in ("channels", "height", "width"))
     LOG.info("%s: %d images of %s", options.output, facts["entries"], shape)
 
@@ -212,9 +245,12 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     one.add_argument("--output", type=Path, required=True, help="the LMDB's folder")
     one.add_argument("--width", type=int, help="resize to this many pixels")
     one.add_argument("--height", type=int, help="resize to this many pixels")
+    one.add_argument("--fit", choices=MODES, default="warp", help="how (default: warp)")
+    one.add_argument("--encode", choices=("png", "jpg"), help="store images so, not as pixels")
     one.add_argument("--gray", action="store_true", help="one channel instead of three (BGR)")
     one.add_argument("--shuffle", action="store_true", help="in random order")
     one.add_argument("--seed", type=int, default=0, help="for --shuffle")
+    one.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
     convert(parser.parse_args(arguments))
     return None
 

@@ -15,7 +15,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import cv2
 
@@ -23,9 +23,9 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError
+from caffetools.datums import datum_bytes, encode, encoded_datum_bytes
 from caffetools.files import whole_directory
 from caffetools.images import read_image
-from caffetools.lmdb import datum_bytes
 from caffetools.programs.program import LOG, Parser, number, run
 
 _TOLD_EVERY = 1000
@@ -121,15 +121,8 @@ def _record(path: str, label: int, options: argparse.Namespace) -> Optional[byte
     if not resized and _same_kind(suffix, wanted):
         data = Path(path).read_bytes()
     else:
-        data = _encoded(image, wanted)
-    return bytes(caffe_pb2.Datum(data=data, label=label, encoded=True).SerializeToString())
-
-
-def _encoded(image: Any, kind: str) -> bytes:
-    try:
-        return bytes(cv2.imencode(f".{kind}", image)[1].tobytes())
-    except cv2.error as error:
-        raise ToolError(f"-encode_type {kind}: OpenCV cannot write such images") from error
+        data = encode(image, wanted)
+    return encoded_datum_bytes(data, label)
 
 
 def _same_kind(suffix: str, wanted: str) -> bool:

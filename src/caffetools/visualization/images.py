@@ -21,9 +21,8 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases, prototxt
 from caffetools.cli import ToolError
-from caffetools.datums import datum_image, read_datums
+from caffetools.datums import datum_bytes, datum_image, read_datums
 from caffetools.images import read_image
-from caffetools.lmdb import datum_bytes
 from caffetools.scoring import data_layer_on, load
 from caffetools.spread import spread
 
