@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recaffe.data import datum
+from recaffe.data.threads import side_by_side
 from recaffe.data.transformer import Transformer
 from recaffe.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
+Buffer = bytes | memoryview
+# Bytes of a batch above which its images are worth the handing over to other threads.
+_LARGE = 1 << 22
 
 
 class Sample(NamedTuple):
@@ -25,8 +31,15 @@ class Sample(NamedTuple):
     place: str
 
 
+# Reads a sample when it is called, in whatever thread.
+Reading = Callable[[], Sample]
+
+
 class Batches:
     """One batch a call of :meth:`load`, in the order of ``samples``, which have no end.
+
+    Large images are read, decoded and transformed in several threads; what is random is drawn in
+    the samples' order.
 
     Args:
         samples: where the images come from.
@@ -41,32 +54,35 @@ class Batches:
     """
 
     def __init__(
-        self, samples: Iterator[Sample], batch_size: int, transformer: Transformer
+        self, samples: Iterator[Reading], batch_size: int, transformer: Transformer
     ) -> None:
         first = next(samples)
         self._samples = itertools.chain([first], samples)
         self.batch_size = batch_size
         self._transformer = transformer
-        self.image_shape = self._output_shape(first)
+        self.image_shape = self._output_shape(first())
 
     def load(self) -> Batch:
         """The next batch: images ``(batch_size, C, H, W)`` and labels ``(batch_size,)``.
 
         The first image says what shape the batch has, so that batches of one may differ.
         """
-        images = np.empty(0, np.float32)
-        labels = np.empty(self.batch_size, np.float32)
-        stored: tuple[int, ...] = ()
-        output: tuple[int, ...] = ()
-        for index in range(self.batch_size):
-            sample = next(self._samples)
-            if not index:
-                stored, output = sample.image.shape, self._output_shape(sample)
-                images = np.empty((self.batch_size, *output), np.float32)
-            elif sample.image.shape != stored:
-                self._check_fit(sample, stored, output)
-            labels[index] = sample.label
-            self._transformer.transform(sample.image, images[index])
+        readings = list(itertools.islice(self._samples, self.batch_size))
+        is_large = 4 * self.batch_size * math.prod(self.image_shape) >= _LARGE
+        each = side_by_side if is_large else _one_by_one
+        samples = each(_call, readings)
+        output = self._output_shape(samples[0])
+        for sample in samples[1:]:
+            if sample.image.shape != samples[0].image.shape:
+                self._check_fit(sample, samples[0].image.shape, output)
+        images = np.empty((self.batch_size, *output), np.float32)
+        draws = [self._transformer.draw(sample.image.shape) for sample in samples]
+
+        def transform(index: int) -> None:
+            self._transformer.apply(draws[index], samples[index].image, images[index])
+
+        each(transform, range(self.batch_size))
+        labels = np.array([sample.label for sample in samples], np.float32)
         return torch.from_numpy(images), torch.from_numpy(labels)
 
     def _output_shape(self, sample: Sample) -> tuple[int, ...]:
@@ -85,11 +101,23 @@ class Batches:
             )
 
 
+def _one_by_one(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
+def _call(reading: Reading) -> Sample:
+    return reading()
+
+
 def records(
-    items: Iterable[tuple[bytes, bytes]], source: str, color: bool | None
-) -> Iterator[Sample]:
+    items: Iterable[tuple[Buffer, Buffer]], source: str, color: bool | None
+) -> Iterator[Reading]:
     """The images in Datum records of ``source``; encoded ones are decoded as ``color`` says."""
     for key, value in items:
-        place = f"{source}, key {key.decode(errors='replace')}"
-        record = datum.parse(value, place)
-        yield Sample(datum.to_array(record, place, color), record.label, place)
+        yield partial(_record, key, value, source, color)
+
+
+def _record(key: Buffer, value: Buffer, source: str, color: bool | None) -> Sample:
+    place = f"{source}, key {bytes(key).decode(errors='replace')}"
+    record = datum.parse(value, place)
+    return Sample(datum.to_array(record, place, color), record.label, place)

@@ -28,12 +28,13 @@ def to_array(datum: Any, where: str, color: bool | None = None) -> np.ndarray:
     Raises:
         DataError: an image that does not decode, or a size that does not hold the values.
     """
+    data = datum.data  # a copy each time that it is asked for
     if datum.encoded:
-        return decode(datum.data, where, color)
+        return decode(data, where, color)
     shape = (datum.channels, datum.height, datum.width)
     values = (
-        np.frombuffer(datum.data, np.uint8)
-        if datum.data
+        np.frombuffer(data, np.uint8)
+        if data
         else np.fromiter(datum.float_data, np.float32, len(datum.float_data))
     )
     if min(shape) < 1 or values.size != shape[0] * shape[1] * shape[2]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from recaffe.data import datum
-from recaffe.data.batches import Sample
+from recaffe.data.batches import Reading, Sample
 from recaffe.errors import DataError
 
 _INTEGER = re.compile(r"\s*([+-]?\d+)")
@@ -117,14 +118,14 @@ class ListedImages:
         self._start, self._color, self._size = start, color, size
         self._random = random
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Reading]:
         order = np.arange(len(self._lines))
         start = self._start
         while True:
             if self._random is not None:
                 self._random.shuffle(order)
             for index in order[start:]:
-                yield self._sample(self._lines[index])
+                yield partial(self._sample, self._lines[index])
             start = 0
 
     def _sample(self, listed: Listed) -> Sample:

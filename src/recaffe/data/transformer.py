@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from recaffe.errors import DataError
 from recaffe.log import tell
 from recaffe.proto.schema import TRAIN
 from recaffe.proto.weights import read_blob
+
+
+class Draw(NamedTuple):
+    """What is cropped, and whether it is mirrored."""
+
+    rows: slice
+    columns: slice
+    mirrored: bool
 
 
 class Transformer:
@@ -72,16 +81,25 @@ class Transformer:
 
     def transform(self, image: np.ndarray, out: np.ndarray) -> None:
         """Write the transformed ``image`` ``(C, H, W)`` to ``out``, of the output's shape."""
-        rows, columns = self._window(image.shape[1:])
-        # Mirrored by writing the columns from right to left.
-        mirrored = self.mirror and bool(self._random.integers(2))
-        target = out[:, :, ::-1] if mirrored else out
-        cropped = image[:, rows, columns]
+        self.apply(self.draw(image.shape), image, out)
+
+    def draw(self, shape: tuple[int, ...]) -> Draw:
+        """What is random about the transformation of the next image, of ``shape``."""
+        rows, columns = self._window(shape[1:])
+        return Draw(rows, columns, self.mirror and bool(self._random.integers(2)))
+
+    def apply(self, draw: Draw, image: np.ndarray, out: np.ndarray) -> None:
+        """:meth:`transform` with what was drawn for the image; in whatever thread."""
+        cropped = image[:, draw.rows, draw.columns]
         if self._mean is None:
-            target[...] = cropped
+            out[...] = cropped
         else:
-            mean = self._mean[:, rows, columns] if self._mean_file else self._mean
-            np.subtract(cropped, mean, out=target, dtype=np.float32)
+            mean = self._mean[:, draw.rows, draw.columns] if self._mean_file else self._mean
+            np.subtract(cropped, mean, out=out, dtype=np.float32)
+        if draw.mirrored:
+            # Afterwards and by OpenCV: NumPy takes twice as long to write backwards.
+            lines = out.reshape(-1, out.shape[2])
+            cv2.flip(lines, 1, lines)
         if self.scale != 1:
             out *= self.scale
 

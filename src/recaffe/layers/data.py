@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from recaffe.data.batches import Batches, records
+from recaffe.data.batches import Batches, Buffer, records
 from recaffe.data.leveldb_reader import LeveldbReader
 from recaffe.data.lmdb_reader import LmdbReader
 from recaffe.data.share import share_of
@@ -56,7 +56,8 @@ class Data(Prefetching):
         parameter = self.param.data_param
         warn_of_skipped(self, parameter, _SKIPPED)
         share, transformer = share_of(self.phase), self.make_transformer()
-        own = itertools.islice(self._reader, share.rank, None, share.count)
+        reader: Iterable[tuple[Buffer, Buffer]] = self._reader
+        own = itertools.islice(reader, share.rank, None, share.count)
         samples = records(own, parameter.source, transformer.color)
         batches = Batches(samples, parameter.batch_size, transformer)
         tell("output data size: %s", size_of(batches))
