@@ -18,7 +18,8 @@ heads           the layers whose outputs are the classes, the one that answers l
 accuracy        top1 and top5, in percent, of ILSVRC 2012's 50,000 validation images by
                 one crop of each, as the source measured it
 license         what the weights may be used for
-solver          fields of the published solver, or of what the paper says of it
+solver          fields of the published solver, or of what the paper says of it; then
+                also batch_size, the images an iteration that its figures are for
 sources         for each figure that is given, where it is from; mirrors are those
                 of urls but the first
 ==============  ==================================================================
