@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from loopback import CONTENT, SHA256, Server, running
+from loopback import CONTENT, SHA256, Handler, Server, running
 
 from caffetools.cli import ToolError
-from caffetools.download import Partial
+from caffetools.download import Partial, download
 from caffetools.fetch import fetch
 
 HALF = len(CONTENT) // 2
@@ -175,6 +175,42 @@ def test_another_part_than_was_asked_for_is_not_taken(server: Server, output: Pa
     fetch([f"{server.url}/elsewhere"], output, WANTED, waits=NO_WAITS)
     assert output.read_bytes() == CONTENT
     assert server.sent == [HALF, len(CONTENT) - HALF]
+
+
+@pytest.mark.parametrize("total", ["*", "9" * 5000])
+def test_a_part_of_a_file_of_untold_size_is_not_taken(
+    total: str, server: Server, tmp_path: Path
+) -> None:
+    """Such a part may be cut off without anyone's knowing."""
+    server.ranges, server.total, server.failures = True, total, 2
+    partial = Partial(tmp_path / "part", "image")
+    assert download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    assert partial.path.read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={HALF}-", None]
+
+
+def test_a_server_that_sends_nothing_but_such_parts_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ranges, server.total = True, "*"
+    monkeypatch.setattr(Handler, "start", lambda self: 0)
+    with pytest.raises(ToolError, match="a part of a file whose size it does not tell"):
+        download(f"{server.url}/answer", Partial(tmp_path / "part", "image"), 9, ())
+    assert not (tmp_path / "part").exists()
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\u00b2", "-1", ""])
+def test_a_length_that_is_none_is_not_believed(
+    length: str, server: Server, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Handler.send_header
+    monkeypatch.setattr(
+        Handler,
+        "send_header",
+        lambda self, name, value: send(self, name, length if name == "Content-Length" else value),
+    )
+    fetch([f"{server.url}/answer"], output, WANTED, waits=())
+    assert output.read_bytes() == CONTENT
 
 
 def test_a_weak_tag_is_no_condition(server: Server, output: Path) -> None:

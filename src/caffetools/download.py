@@ -30,6 +30,7 @@ _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 _BLOCK = 1 << 20
+_COUNT = "[0-9]{1,18}"  # of bytes, in a header
 
 log = logging.getLogger("caffetools.fetch")
 
@@ -120,6 +121,10 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
     have = partial.size
     try:
         answer = _answer(_request(url, partial), timeout)
+        if answer.status == _PARTIAL_CONTENT and _total(answer.headers["Content-Range"]) is None:
+            # Of a file of untold size nobody can say whether a part reaches to its end.
+            answer.close()
+            answer = _answer(_request(url), timeout)
     except _RangeRefusedError as refused:
         if refused.total == have:
             return
@@ -131,6 +136,8 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
         start, promised = _extent(answer)
         if start not in (0, have):
             raise _PassingError(f"the server goes on at byte {start} instead of {have}")
+        if answer.status == _PARTIAL_CONTENT and promised is None:
+            raise _PassingError("the server sends a part of a file whose size it does not tell")
         partial.remember(url, _validator(answer))
         with partial.path.open("ab" if start else "wb") as stream:
             for block in _blocks(answer):
@@ -140,9 +147,10 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
         raise _PassingError(f"the connection ended after {partial.size} of {promised} bytes")
 
 
-def _request(url: str, partial: Partial) -> urllib.request.Request:
+def _request(url: str, partial: Optional[Partial] = None) -> urllib.request.Request:
+    """For what is missing, where some of it has come; without ``partial`` for the whole file."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
-    if partial.size:
+    if partial is not None and partial.size:
         request.add_header("Range", f"bytes={partial.size}-")
         validator = partial.validator_of(url)
         if validator is not None:
@@ -183,9 +191,9 @@ def _extent(answer: Any) -> tuple[int, Optional[int]]:
     """The byte that an answer begins with, and the size of the whole file where it is told."""
     if answer.status != _PARTIAL_CONTENT:
         length = answer.headers.get("Content-Length")
-        return 0, int(length) if length is not None and length.isdigit() else None
+        return 0, int(length) if re.fullmatch(_COUNT, length or "") else None
     told = answer.headers.get("Content-Range", "")
-    start = re.match(r"bytes (\d+)-", told)
+    start = re.match(rf"bytes ({_COUNT})-", told)
     if start is None:
         raise _PassingError(f"the server sends a part, but which one is not told: {told!r}")
     return int(start[1]), _total(told)
@@ -193,7 +201,7 @@ def _extent(answer: Any) -> tuple[int, Optional[int]]:
 
 def _total(content_range: Optional[str]) -> Optional[int]:
     """The size of the whole file in a header such as ``bytes 10-99/100`` or ``bytes */100``."""
-    found = re.search(r"/(\d+)$", content_range or "")
+    found = re.search(rf"/({_COUNT})$", content_range or "")
     return int(found[1]) if found else None
 
 
