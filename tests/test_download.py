@@ -177,6 +177,43 @@ def test_another_part_than_was_asked_for_is_not_taken(server: Server, output: Pa
     assert server.sent == [HALF, len(CONTENT) - HALF]
 
 
+@pytest.mark.parametrize(
+    ("tag", "sent"),
+    [
+        ('"one"', [HALF, len(CONTENT) - HALF]),
+        ('W/"one"', [HALF, len(CONTENT)]),
+        (None, [HALF, len(CONTENT)]),
+    ],
+)
+def test_without_a_checksum_parts_are_put_together_by_the_servers_word_alone(
+    tag: str | None, sent: list[int], server: Server, tmp_path: Path
+) -> None:
+    server.ranges, server.tag, server.failures = True, tag, 1
+    partial = Partial(tmp_path / "part", f"{server.url}/cut", has_checksum=False)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    assert partial.path.read_bytes() == CONTENT
+    assert server.sent == sent
+
+
+def test_a_part_that_does_not_repeat_its_validator_keeps_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ranges, server.tag, server.failures = True, '"one"', 2
+    send = Handler.send_header
+    monkeypatch.setattr(
+        Handler,
+        "send_header",
+        lambda self, name, value: (
+            None if name == "ETag" and len(server.asked) > 1 else send(self, name, value)
+        ),
+    )
+    partial = Partial(tmp_path / "part", "image", has_checksum=False)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    assert partial.path.read_bytes() == CONTENT
+    quarter = (len(CONTENT) - HALF) // 2
+    assert server.sent == [HALF, quarter, len(CONTENT) - HALF - quarter]
+
+
 @pytest.mark.parametrize("total", ["*", "9" * 5000])
 def test_a_part_of_a_file_of_untold_size_is_not_taken(
     total: str, server: Server, tmp_path: Path

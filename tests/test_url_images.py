@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import loopback
 import numpy as np
 import pytest
 
@@ -215,6 +216,22 @@ def test_other_addresses_are_lost(tmp_path: Path, address: str) -> None:
 def test_addresses_with_odd_letters_are_lost(tmp_path: Path, host: Host, name: str) -> None:
     (row,) = url_images.bring([url_images.Row(f"{host.url}/{name}", 0)], tmp_path, [])
     assert row.lost
+
+
+def test_halves_of_two_images_are_not_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends parts, but tells not that its image has changed meanwhile."""
+    monkeypatch.setattr(url_images, "WAITS", ())
+    # As of equal length, so that nothing but the pixels could tell.
+    older, newer = (cv2.imencode(".bmp", np.full((9, 9, 3), gray, np.uint8))[1] for gray in (1, 2))
+    with loopback.running(older.tobytes()) as server:
+        server.ranges, server.failures = True, 1
+        row = url_images.Row(f"{server.url}/cut", 0)
+        assert "the connection ended" in url_images.bring([row], tmp_path, [])[0].lost
+        server.content = newer.tobytes()
+        assert url_images.bring([row], tmp_path, [])[0].lost == ""
+    assert (tmp_path / row.file_name).read_bytes() == newer.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,14 @@ class Partial:
 
     Attributes:
         path: where the bytes are.
-        identity: what they are to become: a checksum.
+        identity: what they are to become: a checksum, or the address of what has none.
+        has_checksum: whether the whole is held against a checksum in the end. If not, parts are
+            put together only where the server's validator says that they are of one version.
     """
 
     path: Path
     identity: str
+    has_checksum: bool = True
 
     @property
     def note(self) -> Path:
@@ -138,7 +141,8 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
             raise _PassingError(f"the server goes on at byte {start} instead of {have}")
         if answer.status == _PARTIAL_CONTENT and promised is None:
             raise _PassingError("the server sends a part of a file whose size it does not tell")
-        partial.remember(url, _validator(answer))
+        # A part's answer may leave out the validator that was asked with.
+        partial.remember(url, _validator(answer) or (partial.validator_of(url) if start else None))
         with partial.path.open("ab" if start else "wb") as stream:
             for block in _blocks(answer):
                 stream.write(block)
@@ -150,9 +154,11 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
 def _request(url: str, partial: Optional[Partial] = None) -> urllib.request.Request:
     """For what is missing, where some of it has come; without ``partial`` for the whole file."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
-    if partial is not None and partial.size:
+    if partial is None or not partial.size:
+        return request
+    validator = partial.validator_of(url)
+    if validator is not None or partial.has_checksum:
         request.add_header("Range", f"bytes={partial.size}-")
-        validator = partial.validator_of(url)
         if validator is not None:
             request.add_header("If-Range", validator)
     return request

@@ -169,7 +169,7 @@ def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
         return "is no http: or https: address"
     path = store / row.file_name
     if not path.exists():
-        partial = Partial(store / f"{row.file_name}.partial", row.url)
+        partial = Partial(store / f"{row.file_name}.partial", row.url, has_checksum=False)
         try:
             partial.keep_only_if_same()
             download(row.url, partial, TIMEOUT, WAITS)
