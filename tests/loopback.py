@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -130,6 +131,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(content[7 : 7 + length])
+
+    def endless(self) -> None:
+        """A whole file that does not end, in chunks."""
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.server.sent.append(0)
+        block = bytes(1 << 16)
+        with contextlib.suppress(OSError):  # the other side has gone
+            while True:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+                self.server.sent[-1] += len(block)
+        self.close_connection = True
 
     def moved(self) -> None:
         self.redirect(f"{self.server.url}/answer")

@@ -94,6 +94,41 @@ def test_a_file_that_had_come_whole_is_asked_for_and_kept(server: Server, output
     assert server.sent == []
 
 
+# --- how much may come ----------------------------------------------------------------
+
+
+def test_a_file_that_is_said_to_be_too_large_is_not_begun(server: Server, output: Path) -> None:
+    fetch([f"{server.url}/answer"], output, WANTED, waits=(), max_bytes=len(CONTENT))
+    output.unlink()
+    with pytest.raises(ToolError, match=r"expected at most 1279999 bytes, .* sends 1280000 bytes;"):
+        fetch([f"{server.url}/answer"], output, WANTED, waits=NO_WAITS, max_bytes=1279999)
+    assert server.requests == ["/answer"] * 2
+    assert names_in(output.parent) == []
+
+
+def test_an_answer_without_an_end_is_left_at_the_limit(server: Server, output: Path) -> None:
+    output.write_bytes(b"older")
+    server.failures = 9
+    with pytest.raises(ToolError, match=r"at most 3000000 bytes, but the server sends more;"):
+        fetch([f"{server.url}/endless"], output, WANTED, waits=NO_WAITS, max_bytes=3_000_000)
+    assert server.requests == ["/endless"]
+    assert output.read_bytes() == b"older"
+    assert names_in(output.parent) == ["weights"]
+
+
+def test_what_goes_on_may_have_no_more_either(server: Server, output: Path) -> None:
+    server.ranges, server.tag = True, '"one"'
+    cut_short(server, output)
+    with pytest.raises(ToolError, match="expected at most 700000 bytes"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=(), max_bytes=700_000)
+    assert server.asked == [None, f"bytes={HALF}-"]
+    cut_short(server, output)
+    with pytest.raises(ToolError, match="expected at most 1000 bytes"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=(), max_bytes=1000)
+    assert server.asked[2:] == [None, None]
+    assert names_in(output.parent) == []
+
+
 # --- beginning again ------------------------------------------------------------------
 
 
@@ -190,7 +225,7 @@ def test_without_a_checksum_parts_are_put_together_by_the_servers_word_alone(
 ) -> None:
     server.ranges, server.tag, server.failures = True, tag, 1
     partial = Partial(tmp_path / "part", f"{server.url}/cut", has_checksum=False)
-    download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
     assert partial.path.read_bytes() == CONTENT
     assert server.sent == sent
 
@@ -208,7 +243,7 @@ def test_a_part_that_does_not_repeat_its_validator_keeps_it(
         ),
     )
     partial = Partial(tmp_path / "part", "image", has_checksum=False)
-    download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
     assert partial.path.read_bytes() == CONTENT
     quarter = (len(CONTENT) - HALF) // 2
     assert server.sent == [HALF, quarter, len(CONTENT) - HALF - quarter]
@@ -221,7 +256,7 @@ def test_a_part_of_a_file_of_untold_size_is_not_taken(
     """Such a part may be cut off without anyone's knowing."""
     server.ranges, server.total, server.failures = True, total, 2
     partial = Partial(tmp_path / "part", "image")
-    assert download(f"{server.url}/cut", partial, 9, NO_WAITS)
+    assert download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
     assert partial.path.read_bytes() == CONTENT
     assert server.asked == [None, f"bytes={HALF}-", None]
 
@@ -232,7 +267,7 @@ def test_a_server_that_sends_nothing_but_such_parts_is_refused(
     server.ranges, server.total = True, "*"
     monkeypatch.setattr(Handler, "start", lambda self: 0)
     with pytest.raises(ToolError, match="a part of a file whose size it does not tell"):
-        download(f"{server.url}/answer", Partial(tmp_path / "part", "image"), 9, ())
+        download(f"{server.url}/answer", Partial(tmp_path / "part", "image"), 9, (), len(CONTENT))
     assert not (tmp_path / "part").exists()
 
 

@@ -93,24 +93,27 @@ class Partial:
         return noted if isinstance(noted, dict) else {}
 
 
-def download(url: str, partial: Partial, timeout: float, waits: Sequence[float]) -> bool:
+def download(
+    url: str, partial: Partial, timeout: float, waits: Sequence[float], max_bytes: int
+) -> bool:
     """Bring all of ``url`` into ``partial``; whether part of it had come before this call.
 
     Network errors are tried again after each of ``waits``, from the byte that is missing;
     ``timeout`` is in seconds without a byte. Raises ToolError where another attempt would
-    end alike, and after the last one.
+    end alike, and after the last one; and, with nothing left in ``partial``, where the file has
+    more than ``max_bytes``, whether the server tells so beforehand or just goes on sending.
     """
     resumed = partial.size > 0
     for wait in waits:
         try:
-            _attempt(url, partial, timeout)
+            _attempt(url, partial, timeout, max_bytes)
             return resumed
         except _PassingError as error:
             log.warning("%s: %s; trying again in %g s", url, error, wait)
             time.sleep(wait)
             resumed = resumed or partial.size > 0
     try:
-        _attempt(url, partial, timeout)
+        _attempt(url, partial, timeout, max_bytes)
     except _PassingError as error:
         raise ToolError(
             f"{url}: {error}, in each of {len(waits) + 1} attempts; see whether the network "
@@ -119,8 +122,10 @@ def download(url: str, partial: Partial, timeout: float, waits: Sequence[float])
     return resumed
 
 
-def _attempt(url: str, partial: Partial, timeout: float) -> None:
+def _attempt(url: str, partial: Partial, timeout: float, max_bytes: int) -> None:
     """Raises ToolError where another attempt would end alike, else _PassingError."""
+    if partial.size > max_bytes:  # of a run that was allowed more, say
+        partial.discard()
     have = partial.size
     try:
         answer = _answer(_request(url, partial), timeout)
@@ -141,14 +146,28 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
             raise _PassingError(f"the server goes on at byte {start} instead of {have}")
         if answer.status == _PARTIAL_CONTENT and promised is None:
             raise _PassingError("the server sends a part of a file whose size it does not tell")
+        if promised is not None and promised > max_bytes:
+            raise _too_large(url, partial, f"{promised} bytes", max_bytes)
         # A part's answer may leave out the validator that was asked with.
         partial.remember(url, _validator(answer) or (partial.validator_of(url) if start else None))
+        size = start
         with partial.path.open("ab" if start else "wb") as stream:
             for block in _blocks(answer):
+                size += len(block)
+                if size > max_bytes:
+                    raise _too_large(url, partial, "more", max_bytes)
                 stream.write(block)
     # http.client does not say when a connection ends early in a read by blocks.
     if promised is not None and partial.size != promised:
         raise _PassingError(f"the connection ended after {partial.size} of {promised} bytes")
+
+
+def _too_large(url: str, partial: Partial, found: str, max_bytes: int) -> ToolError:
+    partial.discard()
+    return ToolError(
+        f"{url}: expected at most {max_bytes} bytes, but the server sends {found}; see whether "
+        "this is the file, and if it is raise max_bytes"
+    )
 
 
 def _request(url: str, partial: Optional[Partial] = None) -> urllib.request.Request:

@@ -81,6 +81,12 @@ class Model:
                 return algorithm, value
         return None
 
+    @property
+    def held_against(self) -> dict[str, Any]:
+        """What ``caffetools.fetch`` holds the weights against: checksum and size, where known."""
+        size = {} if self.bytes is None else {"max_bytes": self.bytes}
+        return {**dict([self.checksum] if self.checksum else []), **size}
+
     def source(self, field: str) -> Optional[str]:
         """Where a field's value is from; None for one that needs no source."""
         return self.sources.get(field, self.prototxt if field in OF_THE_PROTOTXT else None)
