@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import deployed_nets
 import numpy as np
@@ -187,6 +188,48 @@ def test_a_reshape_that_names_the_batch_fixes_it(tmp_path: Path) -> None:
     net, message = made(tmp_path, text)
     model = export.export(net, message)
     assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [2, 6]
+    assert check.require_alike(net, model) == 0
+
+
+def declared(values: Any) -> list[list[Any]]:
+    """The lengths of each input's or output's axes; None is one of which nothing is said."""
+    return [
+        [dim.dim_param or dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
+        for value in values
+    ]
+
+
+def test_lengths_that_follow_the_batch_in_another_way_are_not_called_n(tmp_path: Path) -> None:
+    text = deployed_input("a", 2, 5, 3) + (
+        'layer { name: "rows" type: "Reshape" bottom: "a" top: "b" '
+        "reshape_param { shape { dim: -1 dim: 3 } } }"
+        'layer { name: "scores" type: "InnerProduct" bottom: "b" top: "c" '
+        'inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }'
+        'layer { name: "back" type: "Reshape" bottom: "c" top: "d" '
+        "reshape_param { shape { dim: -1 dim: 5 dim: 2 } } }"
+        'layer { name: "other" type: "ReLU" bottom: "c" top: "e" }'
+    )
+    net, message = made(tmp_path, text)
+    model = export.export(net, message)
+    assert net.blobs["a"].data.shape == (2, 5, 3)
+    assert declared(model.graph.input) == [["N", 5, 3]]
+    told = dict(zip(net.outputs, declared(model.graph.output), strict=True))
+    assert told == {"d": ["N", 5, 2], "e": [None, 2]}
+    assert check.require_alike(net, model) < 1e-6
+    assert check.Session(model).run({"a": np.ones((7, 5, 3), np.float32)})["e"].shape == (35, 2)
+
+
+def test_inputs_of_several_lengths_have_no_batch(tmp_path: Path) -> None:
+    text = (
+        deployed_input("a", 2, 3)
+        + deployed_input("b", 4, 3)
+        + 'layer { name: "it" type: "Concat" bottom: "a" bottom: "b" top: "c" '
+        "concat_param { axis: 0 } }"
+    )
+    net, message = made(tmp_path, text)
+    model = export.export(net, message)
+    assert declared(model.graph.input) == [[2, 3], [4, 3]]
+    assert declared(model.graph.output) == [[6, 3]]
     assert check.require_alike(net, model) == 0
 
 
