@@ -324,3 +324,10 @@ def test_without_the_package_the_reason_is_told(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(graph.NotExportedError, match="the package onnx is not installed"):
         export.export(*made(tmp_path, deployed_input("a", 1, 2)))
+
+
+def test_an_older_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 21)
+    complaint = r"onnx [\d.]+ knows opsets up to 21, expected 28; `pip install --upgrade onnx`"
+    with pytest.raises(graph.NotExportedError, match=complaint):
+        export.export(*made(tmp_path, deployed_input("a", 1, 2)))

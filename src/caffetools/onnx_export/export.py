@@ -62,9 +62,9 @@ def export(net: Any, message: Any, metadata: Optional[Mapping[str, str]] = None)
 
     Raises:
         NotExportedError: a layer has no form in ONNX, or one of its settings has none, or the
-            package onnx is not installed.
+            package onnx is not installed or older than the opset.
     """
-    onnx = require("onnx")
+    onnx = _onnx()
     sizes = _sizes(net)
     larger = _sizes_of_a_larger_batch(net, sizes)
     try:
@@ -127,6 +127,17 @@ def require(package: str) -> Any:
         ) from error
 
 
+def _onnx() -> Any:
+    onnx = require("onnx")
+    newest = onnx.defs.onnx_opset_version()
+    if newest < OPSET:
+        raise NotExportedError(
+            f"onnx {onnx.__version__} knows opsets up to {newest}, expected {OPSET}; "
+            "`pip install --upgrade onnx`"
+        )
+    return onnx
+
+
 def _sizes_of_a_larger_batch(net: Any, sizes: _Sizes) -> _Sizes:
     """Each blob's shape with one item more in all inputs; ``sizes`` where there is no such net."""
     given = {name: sizes[name] for name in net.inputs}
@@ -163,9 +174,7 @@ def _told(net: Any, sizes: _Sizes, larger: _Sizes) -> dict[str, Any]:
     "N" is a length that is the batch in both sizes; what follows it in another way, such as a
     multiple of it, has no name that ONNX would understand, and is None.
     """
-    batch, more = (
-        _batches({name: each[name] for name in net.inputs}) for each in (sizes, larger)
-    )
+    batch, more = (_batches({name: each[name] for name in net.inputs}) for each in (sizes, larger))
     return {
         name: [
             length if length == other else "N" if ({length}, {other}) == (batch, more) else None
