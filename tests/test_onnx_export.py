@@ -243,6 +243,26 @@ def test_a_padding_of_one_axis_leaves_the_other_without(tmp_path: Path) -> None:
     assert check.require_alike(net, export.export(net, message)) < 1e-6
 
 
+@pytest.mark.parametrize("own", [1, 2, 3])
+def test_the_batch_that_is_compared_is_not_the_nets_own(
+    own: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, message = made(
+        tmp_path,
+        deployed_input("a", own, 3) + 'layer { name: "it" type: "ReLU" bottom: "a" top: "b" }',
+    )
+    model = export.export(net, message)
+    run, asked = check.Session.run, []
+    monkeypatch.setattr(
+        check.Session,
+        "run",
+        lambda self, inputs: asked.append(len(inputs["a"])) or run(self, inputs),
+    )
+    assert check.require_alike(net, model) == 0
+    assert asked[0] != own
+    assert net.blobs["a"].data.shape == (own, 3)
+
+
 def test_a_nan_in_a_later_output_is_not_alike(tmp_path: Path) -> None:
     text = deployed_input("a", 2, 3) + (
         'layer { name: "one" type: "ReLU" bottom: "a" top: "b" }\n'
