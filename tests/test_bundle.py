@@ -90,6 +90,26 @@ def test_its_files_are_these_and_sha256sum_agrees(here: Path) -> None:
         assert str(here).encode() not in path.read_bytes()
 
 
+def test_no_place_of_the_machine_is_told(here: Path) -> None:
+    """Neither in the solver nor in the settings, whatever field names it."""
+    places = {
+        name: f"/somewhere/{name}"
+        for name in ("train_net", "test_net", "weights", "snapshot_prefix")
+    }
+    fields = "".join(f'{name}: "{place}" ' for name, place in places.items())
+    nets = "".join(
+        f'{name} {{ layer {{ name: "d" data_param {{ source: "/somewhere/lmdb" }} }} }} '
+        for name in ("net_param", "train_net_param", "test_net_param")
+    )
+    (here / "solver.prototxt").write_text(f'{fields}{nets}net: "/somewhere" base_lr: 0.5')
+    of_data = dict.fromkeys(("train_source", "val_source", "mean_file"), "/somewhere")
+    settings = {"head": "ip", "solver": {**places, "type": "Adam"}, **of_data}
+    made(here, "--solver", "solver.prototxt", "--settings", json.dumps(settings))
+    told = json.loads((here / "bundle" / contents.PROVENANCE).read_text())
+    assert told["solver"] == {"base_lr": 0.5}
+    assert told["settings"] == {"head": "ip", "solver": {"type": "Adam"}}
+
+
 def test_two_are_the_same_bytes(here: Path) -> None:
     made(here)
     first = {path.name: path.read_bytes() for path in Path("bundle").iterdir()}
