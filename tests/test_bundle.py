@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from bvlc import Build
 
-from caffetools import databases
+from caffe.proto import caffe_pb2
+from caffetools import databases, prototxt
 from caffetools.bundle import contents, make, parity, preprocessing
 from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.cli import ToolError
@@ -133,6 +134,24 @@ def test_a_reader_that_knows_a_layer_not_is_said_to_be_unchecked(here: Path) -> 
     assert "'im2col' is of type Im2col" in readers["onnxruntime"]["not_checked"]
     assert not Path("bundle/model.onnx").exists()
     contents.verify(Path("bundle"))
+
+
+def test_a_deploy_net_of_a_fixed_batch_is_asked_by_whole_batches(here: Path) -> None:
+    arguments = bundles.write(here).arguments()
+    path = here / "deploy.prototxt"
+    deploy = prototxt.read_net(path)
+    deploy.layer[0].input_param.shape[0].dim[0] = 5  # of which 12 images are no multiple
+    named = deploy.layer.add(name="named", type="Reshape", bottom=["ip"], top=["named"])
+    named.reshape_param.shape.dim.extend([5, 3])
+    (softmax,) = (layer for layer in deploy.layer if layer.type == "Softmax")
+    softmax.bottom[:] = ["named"]
+    layers = sorted(deploy.layer, key=lambda layer: layer.type == "Softmax")
+    path.write_text(prototxt.to_text(caffe_pb2.NetParameter(name="small", layer=layers)))
+    make.main(arguments)
+    readers = json.loads((here / "bundle" / contents.PARITY).read_text())["readers"]
+    for name in ("caffe.Classifier", "onnxruntime"):
+        assert readers[name]["same_best_class"] == 12
+        assert readers[name]["largest_difference"] < 2e-6
 
 
 def test_opencv_can_be_left_out(here: Path) -> None:

@@ -44,8 +44,11 @@ class Session:
         self.outputs = [made.name for made in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs by name."""
-        return dict(zip(self.outputs, self._session.run(self.outputs, dict(inputs))))
+        """The outputs by name. Raises :class:`NotRunError` where onnxruntime cannot run it."""
+        try:
+            return dict(zip(self.outputs, self._session.run(self.outputs, dict(inputs))))
+        except Exception as error:
+            raise NotRunError(f"onnxruntime cannot run the model: {error}") from error
 
 
 def compare_on_random_inputs(net: Any, model: Any, seed: int = 0) -> float:
