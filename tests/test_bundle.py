@@ -341,15 +341,26 @@ def test_a_folder_of_other_things_is_not_replaced(here: Path) -> None:
         (["--settings", "[1]"], r"--settings: expected a JSON object, found \[1\]"),
         (["--settings", "{"], "--settings: expected a JSON object"),
         (["--lmdb", "absent"], "absent.json: expected the manifest of the LMDB"),
-        (["--classes", "two.txt"], r"labels.txt: expected 3 classes, .* found 2"),
+        (["--classes", "two.txt"], r"two.txt: expected 3 classes, .* found 2"),
+        (["--classes", "latin.txt"], r"latin.txt: expected names in UTF-8"),
         (["--evaluation", "two.txt"], "two.txt: expected JSON of an evaluation"),
+        (["--evaluation", "list.json"], r"list.json: expected JSON of an .*found \[1\]"),
+        (["--solver", "two.txt"], "two.txt:"),
+        (["--deploy", "two.txt"], "two.txt:"),
+        (["--weights", "two.txt"], "two.txt:"),
     ],
 )
-def test_mistakes_are_told(here: Path, more: list[str], complaint: str) -> None:
+def test_mistakes_are_told_and_leave_an_older_bundle_as_it_is(
+    here: Path, more: list[str], complaint: str
+) -> None:
     (here / "two.txt").write_text("a\nb\n")
+    (here / "latin.txt").write_bytes(b"a\nb\nc\xe9\n")
+    (here / "list.json").write_text("[1]")
+    (here / "bundle").mkdir()
+    (here / "bundle" / contents.PARITY).write_text("older")
     with pytest.raises(ToolError, match=complaint):
         made(here, *more)
-    assert not (here / "bundle").exists()
+    assert [path.name for path in (here / "bundle").iterdir()] == [contents.PARITY]
 
 
 # -- checksums --------------------------------------------------------------------------------

@@ -64,8 +64,10 @@ def _scores(path: Optional[Path]) -> Optional[dict[str, Any]]:
         return None
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(given, dict):
+            raise ValueError(f"found {given!r:.80}")
         return {name: given[name] for name in _SCORES if name in given}
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ToolError(
             f"{path}: expected JSON of an evaluation ({error}); evaluate again"
         ) from error
