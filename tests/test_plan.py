@@ -16,6 +16,7 @@ from caffetools.plan import Plan, run_folder
 from caffetools.pretrained.registry import find
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+RULES = REPOSITORY / "workflow" / "rules"
 FETCHED = {"url": "w.caffemodel", "sha256": "0" * 64}
 
 
@@ -398,3 +399,10 @@ def test_folders_of_images_must_be_there(tmp_path, monkeypatch):
     source = {**CONFIG["pretrained"]["train_on"]["dataset"], "source": "leters"}
     with pytest.raises(ToolError, match=r"train_on\.dataset\.source: there is no folder leters"):
         plan_of(pretrained={"train_on": {"dataset": source}}).require_folders()
+
+
+def test_what_rules_compute_in_the_shell_is_quoted():
+    """As what Snakemake puts in by ``:q``; without quotes a blank in a folder's name parts it."""
+    rules = "".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
+    assert re.findall(r".\$\(", rules)
+    assert set(re.findall(r".\$\(", rules)) == {'"$('}
