@@ -99,6 +99,10 @@ NETS = {
     "googlenet": lambda: nets.deploy("googlenet"),
 }
 BIG = {"caffenet", "resnet50", "googlenet"}
+# By what weights are multiplied, by the ends of their layers' names: ResNet's branches are small
+# beside their shortcuts, as trained ones are, so that errors of float32 do not grow from block to
+# block, and its scores tell classes apart.
+_GAINS = {"branch2c": 1 / 8, "fc1000": 3}
 
 
 def write(name: str, folder: Path) -> tuple[Path, Path]:
@@ -109,11 +113,7 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
     types = dict(zip(net._layer_names, [layer.type for layer in net.layers], strict=True))
     random = np.random.default_rng(18)
     for layer, blobs in net.params.items():
-        if types[layer] == "BatchNorm":  # sums of means and variances, and how many
-            for blob, value in zip(blobs[:2], (0.2, 1.5), strict=True):
-                blob.data[...] = value + 0.3 * random.random(blob.data.shape)
-                blob.data[...] *= 4
-            blobs[2].data[...] = 4
+        if types[layer] == "BatchNorm":
             continue
         for blob in blobs:
             drawn = random.standard_normal(blob.data.shape, np.float32)
@@ -121,5 +121,24 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
             blob.data[...] = drawn * (np.sqrt(1.8 / fan_in) if fan_in else 0.1)
         if types[layer] == "Scale":
             blobs[0].data[...] += 1
+        blobs[0].data[...] *= next((_GAINS[end] for end in _GAINS if layer.endswith(end)), 1)
+    if "BatchNorm" in types.values():
+        _draw_statistics(net, types, random)
     net.save(str(weights))
     return deploy, weights
+
+
+def _draw_statistics(net: Any, types: dict[str, str], random: np.random.Generator) -> None:
+    """Near those of noise, layer by layer: with others a deep net's answer is the same for all."""
+    (data,) = net.inputs
+    net.blobs[data].data[...] = random.standard_normal(net.blobs[data].data.shape)
+    for layer in net._layer_names:
+        if types[layer] == "BatchNorm":
+            values = net.blobs[net.bottom_names[layer][0]].data
+            places = (0, *range(2, values.ndim))
+            mean, variance, count = net.params[layer]  # sums of the former, and of how many
+            jitter = 1 + 0.3 * random.random(values.shape[1])
+            mean.data[...] = 4 * values.mean(places) * jitter
+            variance.data[...] = 4 * values.var(places) * jitter[::-1]
+            count.data[...] = 4
+        net.forward(start=layer, end=layer)

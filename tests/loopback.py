@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -22,6 +23,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         stall: for how many seconds it stalls.
         ranges: whether it sends parts that are asked for.
+        total: what it calls the size of its file where it sends a part; None for what it is.
         tag: its ETag; an If-Range with another one gets the whole file.
         requests: the paths asked for; ``asked`` the Range of each, or None.
         sent: how many bytes of content each answer had.
@@ -35,6 +37,7 @@ class Server(ThreadingHTTPServer):
         self.failures = 0
         self.stall = 2.0
         self.ranges = False
+        self.total: str | None = None
         self.tag: str | None = None
         self.requests: list[str] = []
         self.asked: list[str | None] = []
@@ -79,9 +82,8 @@ class Handler(BaseHTTPRequestHandler):
         rest = content[start or 0 :]
         self.send_response(200 if start is None else 206)
         if start is not None:
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-            )  # fmt: skip
+            total = self.server.total or len(content)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{total}")
         if self.server.tag is not None:
             self.send_header("ETag", self.server.tag)
         self.send_header("Content-Length", str(len(rest)))
@@ -129,6 +131,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(content[7 : 7 + length])
+
+    def endless(self) -> None:
+        """A whole file that does not end, in chunks."""
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.server.sent.append(0)
+        block = bytes(1 << 16)
+        with contextlib.suppress(OSError):  # the other side has gone
+            while True:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+                self.server.sent[-1] += len(block)
+        self.close_connection = True
 
     def moved(self) -> None:
         self.redirect(f"{self.server.url}/answer")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from bvlc import Build
 
-from caffetools import databases
+from caffe.proto import caffe_pb2
+from caffetools import databases, prototxt
 from caffetools.bundle import contents, make, parity, preprocessing
 from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.cli import ToolError
@@ -90,6 +91,26 @@ def test_its_files_are_these_and_sha256sum_agrees(here: Path) -> None:
         assert str(here).encode() not in path.read_bytes()
 
 
+def test_no_place_of_the_machine_is_told(here: Path) -> None:
+    """Neither in the solver nor in the settings, whatever field names it."""
+    places = {
+        name: f"/somewhere/{name}"
+        for name in ("train_net", "test_net", "weights", "snapshot_prefix")
+    }
+    fields = "".join(f'{name}: "{place}" ' for name, place in places.items())
+    nets = "".join(
+        f'{name} {{ layer {{ name: "d" data_param {{ source: "/somewhere/lmdb" }} }} }} '
+        for name in ("net_param", "train_net_param", "test_net_param")
+    )
+    (here / "solver.prototxt").write_text(f'{fields}{nets}net: "/somewhere" base_lr: 0.5')
+    of_data = dict.fromkeys(("train_source", "val_source", "mean_file"), "/somewhere")
+    settings = {"head": "ip", "solver": {**places, "type": "Adam"}, **of_data}
+    made(here, "--solver", "solver.prototxt", "--settings", json.dumps(settings))
+    told = json.loads((here / "bundle" / contents.PROVENANCE).read_text())
+    assert told["solver"] == {"base_lr": 0.5}
+    assert told["settings"] == {"head": "ip", "solver": {"type": "Adam"}}
+
+
 def test_two_are_the_same_bytes(here: Path) -> None:
     made(here)
     first = {path.name: path.read_bytes() for path in Path("bundle").iterdir()}
@@ -113,6 +134,24 @@ def test_a_reader_that_knows_a_layer_not_is_said_to_be_unchecked(here: Path) -> 
     assert "'im2col' is of type Im2col" in readers["onnxruntime"]["not_checked"]
     assert not Path("bundle/model.onnx").exists()
     contents.verify(Path("bundle"))
+
+
+def test_a_deploy_net_of_a_fixed_batch_is_asked_by_whole_batches(here: Path) -> None:
+    arguments = bundles.write(here).arguments()
+    path = here / "deploy.prototxt"
+    deploy = prototxt.read_net(path)
+    deploy.layer[0].input_param.shape[0].dim[0] = 5  # of which 12 images are no multiple
+    named = deploy.layer.add(name="named", type="Reshape", bottom=["ip"], top=["named"])
+    named.reshape_param.shape.dim.extend([5, 3])
+    (softmax,) = (layer for layer in deploy.layer if layer.type == "Softmax")
+    softmax.bottom[:] = ["named"]
+    layers = sorted(deploy.layer, key=lambda layer: layer.type == "Softmax")
+    path.write_text(prototxt.to_text(caffe_pb2.NetParameter(name="small", layer=layers)))
+    make.main(arguments)
+    readers = json.loads((here / "bundle" / contents.PARITY).read_text())["readers"]
+    for name in ("caffe.Classifier", "onnxruntime"):
+        assert readers[name]["same_best_class"] == 12
+        assert readers[name]["largest_difference"] < 2e-6
 
 
 def test_opencv_can_be_left_out(here: Path) -> None:
@@ -302,15 +341,26 @@ def test_a_folder_of_other_things_is_not_replaced(here: Path) -> None:
         (["--settings", "[1]"], r"--settings: expected a JSON object, found \[1\]"),
         (["--settings", "{"], "--settings: expected a JSON object"),
         (["--lmdb", "absent"], "absent.json: expected the manifest of the LMDB"),
-        (["--classes", "two.txt"], r"labels.txt: expected 3 classes, .* found 2"),
+        (["--classes", "two.txt"], r"two.txt: expected 3 classes, .* found 2"),
+        (["--classes", "latin.txt"], r"latin.txt: expected names in UTF-8"),
         (["--evaluation", "two.txt"], "two.txt: expected JSON of an evaluation"),
+        (["--evaluation", "list.json"], r"list.json: expected JSON of an .*found \[1\]"),
+        (["--solver", "two.txt"], "two.txt:"),
+        (["--deploy", "two.txt"], "two.txt:"),
+        (["--weights", "two.txt"], "two.txt:"),
     ],
 )
-def test_mistakes_are_told(here: Path, more: list[str], complaint: str) -> None:
+def test_mistakes_are_told_and_leave_an_older_bundle_as_it_is(
+    here: Path, more: list[str], complaint: str
+) -> None:
     (here / "two.txt").write_text("a\nb\n")
+    (here / "latin.txt").write_bytes(b"a\nb\nc\xe9\n")
+    (here / "list.json").write_text("[1]")
+    (here / "bundle").mkdir()
+    (here / "bundle" / contents.PARITY).write_text("older")
     with pytest.raises(ToolError, match=complaint):
         made(here, *more)
-    assert not (here / "bundle").exists()
+    assert [path.name for path in (here / "bundle").iterdir()] == [contents.PARITY]
 
 
 # -- checksums --------------------------------------------------------------------------------

@@ -118,10 +118,20 @@ def test_the_page_is_whole_offline_and_escaped(here: Path) -> None:
     assert Path("again.html").read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize(
+    ("top", "told"),
+    [(1, "most probable class"), (2, "2 most probable classes"), (5, "3 most probable classes")],
+)
+def test_the_page_tells_how_many_classes_it_shows(here: Path, top: int, told: str) -> None:
+    run("new", html="out.html", top=top)
+    text = Page(Path("out.html").read_text(encoding="utf-8")).text
+    assert told in text
+    assert "5 most" not in text
+
+
 def test_names_that_are_no_text_are_told(here: Path) -> None:
-    path = os.fsencode(here / "new") + b"/caf\xe9.png"
-    with open(path, "wb") as stream:  # noqa: PTH123  a name that pathlib would not make
-        stream.write((here / "new" / "bee" / "01.png").read_bytes())
+    name = os.fsdecode(b"caf\xe9.png")
+    (here / "new" / name).write_bytes((here / "new" / "bee" / "01.png").read_bytes())
     assert "new/caf\\xe9.png" in [row["image"] for row in run("new", html="out.html")]
 
 

@@ -25,7 +25,6 @@ from recaffe.proto.text import read_net
 NETS = [
     pytest.param(name, marks=pytest.mark.slow) if name in deployed_nets.BIG else name
     for name in deployed_nets.NETS
-    if name != "resnet50"  # with drawn weights it hardly tells classes apart
 ]
 MNN = """
 import sys

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from loopback import CONTENT, SHA256, Server, running
+from loopback import CONTENT, SHA256, Handler, Server, running
 
 from caffetools.cli import ToolError
-from caffetools.download import Partial
+from caffetools.download import Partial, download
 from caffetools.fetch import fetch
 
 HALF = len(CONTENT) // 2
@@ -94,6 +94,41 @@ def test_a_file_that_had_come_whole_is_asked_for_and_kept(server: Server, output
     assert server.sent == []
 
 
+# --- how much may come ----------------------------------------------------------------
+
+
+def test_a_file_that_is_said_to_be_too_large_is_not_begun(server: Server, output: Path) -> None:
+    fetch([f"{server.url}/answer"], output, WANTED, waits=(), max_bytes=len(CONTENT))
+    output.unlink()
+    with pytest.raises(ToolError, match=r"expected at most 1279999 bytes, .* sends 1280000 bytes;"):
+        fetch([f"{server.url}/answer"], output, WANTED, waits=NO_WAITS, max_bytes=1279999)
+    assert server.requests == ["/answer"] * 2
+    assert names_in(output.parent) == []
+
+
+def test_an_answer_without_an_end_is_left_at_the_limit(server: Server, output: Path) -> None:
+    output.write_bytes(b"older")
+    server.failures = 9
+    with pytest.raises(ToolError, match=r"at most 3000000 bytes, but the server sends more;"):
+        fetch([f"{server.url}/endless"], output, WANTED, waits=NO_WAITS, max_bytes=3_000_000)
+    assert server.requests == ["/endless"]
+    assert output.read_bytes() == b"older"
+    assert names_in(output.parent) == ["weights"]
+
+
+def test_what_goes_on_may_have_no_more_either(server: Server, output: Path) -> None:
+    server.ranges, server.tag = True, '"one"'
+    cut_short(server, output)
+    with pytest.raises(ToolError, match="expected at most 700000 bytes"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=(), max_bytes=700_000)
+    assert server.asked == [None, f"bytes={HALF}-"]
+    cut_short(server, output)
+    with pytest.raises(ToolError, match="expected at most 1000 bytes"):
+        fetch([f"{server.url}/cut"], output, WANTED, waits=(), max_bytes=1000)
+    assert server.asked[2:] == [None, None]
+    assert names_in(output.parent) == []
+
+
 # --- beginning again ------------------------------------------------------------------
 
 
@@ -175,6 +210,79 @@ def test_another_part_than_was_asked_for_is_not_taken(server: Server, output: Pa
     fetch([f"{server.url}/elsewhere"], output, WANTED, waits=NO_WAITS)
     assert output.read_bytes() == CONTENT
     assert server.sent == [HALF, len(CONTENT) - HALF]
+
+
+@pytest.mark.parametrize(
+    ("tag", "sent"),
+    [
+        ('"one"', [HALF, len(CONTENT) - HALF]),
+        ('W/"one"', [HALF, len(CONTENT)]),
+        (None, [HALF, len(CONTENT)]),
+    ],
+)
+def test_without_a_checksum_parts_are_put_together_by_the_servers_word_alone(
+    tag: str | None, sent: list[int], server: Server, tmp_path: Path
+) -> None:
+    server.ranges, server.tag, server.failures = True, tag, 1
+    partial = Partial(tmp_path / "part", f"{server.url}/cut", has_checksum=False)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
+    assert partial.path.read_bytes() == CONTENT
+    assert server.sent == sent
+
+
+def test_a_part_that_does_not_repeat_its_validator_keeps_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ranges, server.tag, server.failures = True, '"one"', 2
+    send = Handler.send_header
+    monkeypatch.setattr(
+        Handler,
+        "send_header",
+        lambda self, name, value: (
+            None if name == "ETag" and len(server.asked) > 1 else send(self, name, value)
+        ),
+    )
+    partial = Partial(tmp_path / "part", "image", has_checksum=False)
+    download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
+    assert partial.path.read_bytes() == CONTENT
+    quarter = (len(CONTENT) - HALF) // 2
+    assert server.sent == [HALF, quarter, len(CONTENT) - HALF - quarter]
+
+
+@pytest.mark.parametrize("total", ["*", "9" * 5000])
+def test_a_part_of_a_file_of_untold_size_is_not_taken(
+    total: str, server: Server, tmp_path: Path
+) -> None:
+    """Such a part may be cut off without anyone's knowing."""
+    server.ranges, server.total, server.failures = True, total, 2
+    partial = Partial(tmp_path / "part", "image")
+    assert download(f"{server.url}/cut", partial, 9, NO_WAITS, len(CONTENT))
+    assert partial.path.read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={HALF}-", None]
+
+
+def test_a_server_that_sends_nothing_but_such_parts_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ranges, server.total = True, "*"
+    monkeypatch.setattr(Handler, "start", lambda self: 0)
+    with pytest.raises(ToolError, match="a part of a file whose size it does not tell"):
+        download(f"{server.url}/answer", Partial(tmp_path / "part", "image"), 9, (), len(CONTENT))
+    assert not (tmp_path / "part").exists()
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\u00b2", "-1", ""])
+def test_a_length_that_is_none_is_not_believed(
+    length: str, server: Server, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Handler.send_header
+    monkeypatch.setattr(
+        Handler,
+        "send_header",
+        lambda self, name, value: send(self, name, length if name == "Content-Length" else value),
+    )
+    fetch([f"{server.url}/answer"], output, WANTED, waits=())
+    assert output.read_bytes() == CONTENT
 
 
 def test_a_weak_tag_is_no_condition(server: Server, output: Path) -> None:

@@ -16,6 +16,7 @@ from caffetools.plan import Plan, run_folder
 from caffetools.pretrained.registry import find
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+RULES = REPOSITORY / "workflow" / "rules"
 FETCHED = {"url": "w.caffemodel", "sha256": "0" * 64}
 
 
@@ -54,6 +55,15 @@ def test_what_the_commands_on_images_are_told():
     size = ["--width", "28", "--height", "28", "--gray"]
     assert plan.image_options("bars", "val") == size
     assert plan.image_options("bars", "train") == [*size, "--shuffle", "--seed", "0"]
+
+
+def test_what_is_told_of_a_table():
+    table = {"source": "a.csv", "table": {"lost": 0.5, "placeholders": ["0" * 40]}}
+    plan = plan_of(dataset={**fresh(CONFIG)["dataset"], **table})
+    assert plan.table_options("bars") == [
+        *("--lost", "0.5", "--url", "url", "--label", "label", "--max-bytes", "100000000"),
+        *("--placeholder", "0" * 40),
+    ]
 
 
 def test_a_set_without_choices_is_told_none():
@@ -273,16 +283,22 @@ def test_what_is_fetched_and_how_it_is_verified() -> None:
 def test_a_published_model_brings_where_it_is_with_the_strongest_checksum() -> None:
     vgg = find("vgg16")
     urls = [word for url in vgg.urls for word in ("--url", url)]
-    assert published("vgg16").fetch_options == [*urls, "--sha256", vgg.sha256]
+    size = ["--max-bytes", "553432081"]
+    assert published("vgg16").fetch_options == [*urls, "--sha256", vgg.sha256, *size]
     rcnn = published("rcnn", model={"solver": "s", "mean_value": [104, 117, 123]})
     assert rcnn.fetch_options == ["--url", *find("rcnn").urls, "--sha1", find("rcnn").sha1]
 
 
 def test_places_and_checksums_of_the_users_own_win() -> None:
     plan = published("vgg16", url="here.caffemodel")
-    assert plan.fetch_options == ["--url", "here.caffemodel", "--sha256", find("vgg16").sha256]
+    here = ["--url", "here.caffemodel"]
+    assert plan.fetch_options[:4] == [*here, "--sha256", find("vgg16").sha256]
     plan = published("vgg16", url="here.caffemodel", sha1="1" * 40)
-    assert plan.fetch_options == ["--url", "here.caffemodel", "--sha1", "1" * 40]
+    assert plan.fetch_options == [*here, "--sha1", "1" * 40]
+    plan = published("vgg16", url="here.caffemodel", max_bytes=7)
+    assert plan.fetch_options[4:] == ["--max-bytes", "7"]
+    plan = plan_of(pretrained={**FETCHED, "max_bytes": 7})
+    assert plan.fetch_options[-2:] == ["--max-bytes", "7"]
 
 
 def test_a_published_model_brings_its_net_solver_heads_and_mean() -> None:
@@ -383,3 +399,10 @@ def test_folders_of_images_must_be_there(tmp_path, monkeypatch):
     source = {**CONFIG["pretrained"]["train_on"]["dataset"], "source": "leters"}
     with pytest.raises(ToolError, match=r"train_on\.dataset\.source: there is no folder leters"):
         plan_of(pretrained={"train_on": {"dataset": source}}).require_folders()
+
+
+def test_what_rules_compute_in_the_shell_is_quoted():
+    """As what Snakemake puts in by ``:q``; without quotes a blank in a folder's name parts it."""
+    rules = "".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
+    assert re.findall(r".\$\(", rules)
+    assert set(re.findall(r".\$\(", rules)) == {'"$('}

@@ -17,7 +17,7 @@ from caffetools.cli import ToolError
 from caffetools.pretrained import registry
 from caffetools.pretrained.__main__ import KINDS, main
 from caffetools.pretrained.nets import NETS
-from caffetools.pretrained.registry import FIGURES, find, load
+from caffetools.pretrained.registry import FIGURES, OF_THE_PROTOTXT, find, load
 
 ASKED_FOR = (
     *("caffenet", "alexnet", "googlenet", "rcnn", "vgg16", "vgg19"),
@@ -101,6 +101,30 @@ def test_mirrors_need_their_source(tmp_path: Path) -> None:
         loaded(block, tmp_path)
 
 
+def test_a_scale_needs_its_source_and_none_needs_none(tmp_path: Path) -> None:
+    block = blocks()["mobilenet_v1"]
+    source = block["sources"].pop("scale")
+    with pytest.raises(ToolError, match="net: no source is told for scale;"):
+        loaded(block, tmp_path)
+    block["sources"]["scale"], block["scale"] = source, 1
+    with pytest.raises(ToolError, match="a source is told for scale, which is not given"):
+        loaded(block, tmp_path)
+
+
+@pytest.mark.parametrize("field", OF_THE_PROTOTXT)
+def test_without_a_prototxt_the_nets_form_needs_its_source(field: str, tmp_path: Path) -> None:
+    block = blocks()["vgg16"]
+    assert loaded(block, tmp_path).source(field) == block["prototxt"]
+    load.cache_clear()
+    block["prototxt"] = None
+    block["sources"].update({name: f"http://127.0.0.1/{name}" for name in OF_THE_PROTOTXT})
+    assert loaded(block, tmp_path).source(field) == f"http://127.0.0.1/{field}"
+    load.cache_clear()
+    del block["sources"][field]
+    with pytest.raises(ToolError, match=f"net: no source is told for {field};"):
+        loaded(block, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
@@ -181,6 +205,9 @@ def test_show_tells_every_figure_with_its_source_or_that_it_is_not_known(
     assert sum(line.endswith("not known") for line in lines) == sum(
         value is None for value in block.values()
     )
+    sourceless = [line.partition(":")[0] for line in lines if not line.endswith("]")]
+    known = {"name", "model", "prototxt"} | ({"scale"} if block["scale"] == 1 else set())
+    assert {each for each in sourceless if f"{each}: not known" not in lines} == known
     for source in block["sources"].values():
         assert any(line.endswith(f"[{source}]") for line in lines)
     for url in block["urls"]:

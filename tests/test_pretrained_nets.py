@@ -255,10 +255,18 @@ def test_the_solver_tests_all_of_the_validation_images(name: str) -> None:
     assert solver.net == "train_val.prototxt"
     assert solver.test_iter[0] * nets.train_val(name).layer[1].data_param.batch_size == 50_000
     for field, value in find(name).solver.items():
+        if field == "batch_size":  # of no field of Caffe's
+            continue
         found = getattr(solver, field)
         assert (list(found) if field == "test_iter" else found) == pytest.approx(
             [value] if field == "test_iter" else value
         )
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_SOLVER if name[:3] in ("vgg", "res")])
+def test_an_iteration_has_as_many_images_as_the_papers(name: str) -> None:
+    batch = nets.train_val(name).layer[0].data_param.batch_size
+    assert nets.solver(name).iter_size * batch == 256 == find(name).solver["batch_size"]
 
 
 # --- patching -------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import loopback
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from caffetools import url_images
 from caffetools.cli import ToolError
 
 PLACEHOLDER = b"gone"
+LARGE = "large" * 32
 PLACEHOLDER_SHA1 = hashlib.sha1(PLACEHOLDER).hexdigest()
 
 
@@ -55,7 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         if name.startswith("dead"):
             self.send_error(404)
         else:
-            answers = {"page": b"<html>not found</html>", "gone": PLACEHOLDER}
+            answers = {
+                "page": b"<html>not found</html>",
+                "gone": PLACEHOLDER,
+                LARGE: LARGE.encode(),
+            }
             content = answers.get(name) or picture(int(name.partition(".")[0]))
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
@@ -215,6 +221,39 @@ def test_other_addresses_are_lost(tmp_path: Path, address: str) -> None:
 def test_addresses_with_odd_letters_are_lost(tmp_path: Path, host: Host, name: str) -> None:
     (row,) = url_images.bring([url_images.Row(f"{host.url}/{name}", 0)], tmp_path, [])
     assert row.lost
+
+
+def test_too_large_an_image_is_lost(table: Write, host: Host) -> None:
+    path = table(["0.png", "1.png", "2.png", LARGE])
+    fetch(path, "--lost", "0.25", "--max-bytes", "159")
+    (reason,) = lost(path).values()
+    assert reason.startswith("expected at most 159 bytes, but the server sends 160 bytes;")
+    assert not [name for name in (path.parent / "store").iterdir() if "partial" in name.name]
+
+
+def test_an_image_without_an_end_is_lost(tmp_path: Path) -> None:
+    with loopback.running() as server:
+        server.failures = 1
+        row = url_images.Row(f"{server.url}/endless", 0)
+        (row,) = url_images.bring([row], tmp_path, [], max_bytes=1_000_000)
+    assert row.lost.startswith("expected at most 1000000 bytes, but the server sends more;")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_halves_of_two_images_are_not_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends parts, but tells not that its image has changed meanwhile."""
+    monkeypatch.setattr(url_images, "WAITS", ())
+    # As of equal length, so that nothing but the pixels could tell.
+    older, newer = (cv2.imencode(".bmp", np.full((9, 9, 3), gray, np.uint8))[1] for gray in (1, 2))
+    with loopback.running(older.tobytes()) as server:
+        server.ranges, server.failures = True, 1
+        row = url_images.Row(f"{server.url}/cut", 0)
+        assert "the connection ended" in url_images.bring([row], tmp_path, [])[0].lost
+        server.content = newer.tobytes()
+        assert url_images.bring([row], tmp_path, [])[0].lost == ""
+    assert (tmp_path / row.file_name).read_bytes() == newer.tobytes()
 
 
 @pytest.mark.parametrize(

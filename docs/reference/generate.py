@@ -149,7 +149,7 @@ def pretrained_page() -> str:
         for label, field, value in facts(model):
             if field in ("name", "title"):
                 continue
-            source = model.sources.get(field)
+            source = model.source(field)
             shown = f"<{value}>" if value.startswith("http") else value
             rows.append(f"| {label} | {shown} | {f'[source]({source})' if source else ''} |")
         parts.append(f"## {model.name}\n\n{model.title}\n\n" + "\n".join(rows) + "\n")

@@ -30,6 +30,7 @@ _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 _BLOCK = 1 << 20
+_COUNT = "[0-9]{1,18}"  # of bytes, in a header
 
 log = logging.getLogger("caffetools.fetch")
 
@@ -44,11 +45,14 @@ class Partial:
 
     Attributes:
         path: where the bytes are.
-        identity: what they are to become: a checksum.
+        identity: what they are to become: a checksum, or the address of what has none.
+        has_checksum: whether the whole is held against a checksum in the end. If not, parts are
+            put together only where the server's validator says that they are of one version.
     """
 
     path: Path
     identity: str
+    has_checksum: bool = True
 
     @property
     def note(self) -> Path:
@@ -89,24 +93,27 @@ class Partial:
         return noted if isinstance(noted, dict) else {}
 
 
-def download(url: str, partial: Partial, timeout: float, waits: Sequence[float]) -> bool:
+def download(
+    url: str, partial: Partial, timeout: float, waits: Sequence[float], max_bytes: int
+) -> bool:
     """Bring all of ``url`` into ``partial``; whether part of it had come before this call.
 
     Network errors are tried again after each of ``waits``, from the byte that is missing;
     ``timeout`` is in seconds without a byte. Raises ToolError where another attempt would
-    end alike, and after the last one.
+    end alike, and after the last one; and, with nothing left in ``partial``, where the file has
+    more than ``max_bytes``, whether the server tells so beforehand or just goes on sending.
     """
     resumed = partial.size > 0
     for wait in waits:
         try:
-            _attempt(url, partial, timeout)
+            _attempt(url, partial, timeout, max_bytes)
             return resumed
         except _PassingError as error:
             log.warning("%s: %s; trying again in %g s", url, error, wait)
             time.sleep(wait)
             resumed = resumed or partial.size > 0
     try:
-        _attempt(url, partial, timeout)
+        _attempt(url, partial, timeout, max_bytes)
     except _PassingError as error:
         raise ToolError(
             f"{url}: {error}, in each of {len(waits) + 1} attempts; see whether the network "
@@ -115,11 +122,17 @@ def download(url: str, partial: Partial, timeout: float, waits: Sequence[float])
     return resumed
 
 
-def _attempt(url: str, partial: Partial, timeout: float) -> None:
+def _attempt(url: str, partial: Partial, timeout: float, max_bytes: int) -> None:
     """Raises ToolError where another attempt would end alike, else _PassingError."""
+    if partial.size > max_bytes:  # of a run that was allowed more, say
+        partial.discard()
     have = partial.size
     try:
         answer = _answer(_request(url, partial), timeout)
+        if answer.status == _PARTIAL_CONTENT and _total(answer.headers["Content-Range"]) is None:
+            # Of a file of untold size nobody can say whether a part reaches to its end.
+            answer.close()
+            answer = _answer(_request(url), timeout)
     except _RangeRefusedError as refused:
         if refused.total == have:
             return
@@ -131,20 +144,40 @@ def _attempt(url: str, partial: Partial, timeout: float) -> None:
         start, promised = _extent(answer)
         if start not in (0, have):
             raise _PassingError(f"the server goes on at byte {start} instead of {have}")
-        partial.remember(url, _validator(answer))
+        if answer.status == _PARTIAL_CONTENT and promised is None:
+            raise _PassingError("the server sends a part of a file whose size it does not tell")
+        if promised is not None and promised > max_bytes:
+            raise _too_large(url, partial, f"{promised} bytes", max_bytes)
+        # A part's answer may leave out the validator that was asked with.
+        partial.remember(url, _validator(answer) or (partial.validator_of(url) if start else None))
+        size = start
         with partial.path.open("ab" if start else "wb") as stream:
             for block in _blocks(answer):
+                size += len(block)
+                if size > max_bytes:
+                    raise _too_large(url, partial, "more", max_bytes)
                 stream.write(block)
     # http.client does not say when a connection ends early in a read by blocks.
     if promised is not None and partial.size != promised:
         raise _PassingError(f"the connection ended after {partial.size} of {promised} bytes")
 
 
-def _request(url: str, partial: Partial) -> urllib.request.Request:
+def _too_large(url: str, partial: Partial, found: str, max_bytes: int) -> ToolError:
+    partial.discard()
+    return ToolError(
+        f"{url}: expected at most {max_bytes} bytes, but the server sends {found}; see whether "
+        "this is the file, and if it is raise max_bytes"
+    )
+
+
+def _request(url: str, partial: Optional[Partial] = None) -> urllib.request.Request:
+    """For what is missing, where some of it has come; without ``partial`` for the whole file."""
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
-    if partial.size:
+    if partial is None or not partial.size:
+        return request
+    validator = partial.validator_of(url)
+    if validator is not None or partial.has_checksum:
         request.add_header("Range", f"bytes={partial.size}-")
-        validator = partial.validator_of(url)
         if validator is not None:
             request.add_header("If-Range", validator)
     return request
@@ -183,9 +216,9 @@ def _extent(answer: Any) -> tuple[int, Optional[int]]:
     """The byte that an answer begins with, and the size of the whole file where it is told."""
     if answer.status != _PARTIAL_CONTENT:
         length = answer.headers.get("Content-Length")
-        return 0, int(length) if length is not None and length.isdigit() else None
+        return 0, int(length) if re.fullmatch(_COUNT, length or "") else None
     told = answer.headers.get("Content-Range", "")
-    start = re.match(r"bytes (\d+)-", told)
+    start = re.match(rf"bytes ({_COUNT})-", told)
     if start is None:
         raise _PassingError(f"the server sends a part, but which one is not told: {told!r}")
     return int(start[1]), _total(told)
@@ -193,7 +226,7 @@ def _extent(answer: Any) -> tuple[int, Optional[int]]:
 
 def _total(content_range: Optional[str]) -> Optional[int]:
     """The size of the whole file in a header such as ``bytes 10-99/100`` or ``bytes */100``."""
-    found = re.search(r"/(\d+)$", content_range or "")
+    found = re.search(rf"/({_COUNT})$", content_range or "")
     return int(found[1]) if found else None
 
 

@@ -30,6 +30,7 @@ from caffetools.files import checksum, put_in_place
 
 TIMEOUT = 60.0  # seconds without a byte
 WAITS = (2.0, 8.0, 30.0)  # seconds before the second, third and fourth attempt
+MAX_BYTES = 8 << 30  # more than any published net has
 ALGORITHMS = ("sha256", "sha1")
 
 log = logging.getLogger("caffetools.fetch")
@@ -41,13 +42,15 @@ def fetch(
     checksums: Mapping[str, str],
     timeout: float = TIMEOUT,
     waits: Sequence[float] = WAITS,
+    max_bytes: int = MAX_BYTES,
 ) -> None:
     """Write what is at the first of ``urls`` that has it to ``output``.
 
     ``checksums`` are in hexadecimal, by their names in hashlib; the file must have all of
     them. What has come of it lies meanwhile as ``.NAME.partial`` beside ``output``, with a
-    note on what it is, and stays there if the network fails. Raises ToolError, telling of
-    each of ``urls``, and leaves ``output`` as it was, if none has the file.
+    note on what it is, and stays there if the network fails. No more than ``max_bytes`` are
+    taken from a server. Raises ToolError, telling of each of ``urls``, and leaves ``output`` as
+    it was, if none has the file.
     """
     if not checksums:
         raise ToolError(f"{output}: no checksum is told, so nothing could be verified")
@@ -60,7 +63,7 @@ def fetch(
     with _alone(partial):
         partial.keep_only_if_same()
         try:
-            _bring_from_one_of(urls, partial, wanted, timeout, waits)
+            _bring_from_one_of(urls, partial, wanted, timeout, waits, max_bytes)
             put_in_place(partial.path, output)
         finally:
             if partial.size == 0:  # put in place, or nothing came of it
@@ -74,11 +77,12 @@ def _bring_from_one_of(
     wanted: Mapping[str, str],
     timeout: float,
     waits: Sequence[float],
+    max_bytes: int,
 ) -> None:
     reasons = []
     for url in urls:
         try:
-            _bring(url, partial, wanted, timeout, waits)
+            _bring(url, partial, wanted, timeout, waits, max_bytes)
             return
         except ToolError as error:
             reasons.append(str(error))
@@ -90,18 +94,23 @@ def _bring_from_one_of(
 
 
 def _bring(
-    url: str, partial: Partial, wanted: Mapping[str, str], timeout: float, waits: Sequence[float]
+    url: str,
+    partial: Partial,
+    wanted: Mapping[str, str],
+    timeout: float,
+    waits: Sequence[float],
+    max_bytes: int,
 ) -> None:
     path = _local_path(url)
     if path is not None:
         _copy_file(path, partial.path)
     else:
-        resumed = download(url, partial, timeout, waits)
+        resumed = download(url, partial, timeout, waits, max_bytes)
         if resumed and _difference(partial.path, wanted) is not None:
             # Parts of two versions of the file, perhaps; all of one may be right.
             log.warning("%s: what was put together from parts is not the file; anew", url)
             partial.discard()
-            download(url, partial, timeout, waits)
+            download(url, partial, timeout, waits, max_bytes)
     difference = _difference(partial.path, wanted)
     if difference is not None:
         partial.discard()
@@ -190,6 +199,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--sha256", metavar="HEX", help="the checksum that the file must have")
     parser.add_argument("--sha1", metavar="HEX", help="the same, where only a SHA-1 is published")
+    parser.add_argument(
+        "--max-bytes",
+        type=int,
+        default=MAX_BYTES,
+        help="how many may come from a server (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
     options = parser.parse_args(arguments)
     if options.sha256 is None and options.sha1 is None:
@@ -201,7 +216,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     options = _options(arguments)
     told = {algorithm: getattr(options, algorithm) for algorithm in ALGORITHMS}
     checksums = {algorithm: value for algorithm, value in told.items() if value is not None}
-    fetch(options.url, options.output, checksums)
+    fetch(options.url, options.output, checksums, max_bytes=options.max_bytes)
     return None
 
 

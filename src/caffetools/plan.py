@@ -158,17 +158,15 @@ class Plan:
 
     @property
     def fetch_options(self) -> list[str]:
-        """What ``caffetools.fetch`` is told: where the weights are, and their checksums."""
+        """What ``caffetools.fetch`` is told: where the weights are, their checksums and size."""
         pretrained = self._config.get("pretrained", {})
         told = pretrained.get("url", self.published.urls if self.published else [])
         urls = [told] if isinstance(told, str) else told
-        checksums = {key: pretrained[key] for key in ("sha256", "sha1") if key in pretrained}
-        if not checksums and self.published and self.published.checksum:
-            checksums = dict([self.published.checksum])
-        return [
-            *(word for url in urls for word in ("--url", url)),
-            *_options(checksums),
-        ]
+        known = ("sha256", "sha1", "max_bytes")
+        held = {key: pretrained[key] for key in known if key in pretrained}
+        if self.published and not {"sha256", "sha1"} & set(held):
+            held = {**self.published.held_against, **held}
+        return [*(word for url in urls for word in ("--url", url)), *_options(held)]
 
     # -- data sets --------------------------------------------------------------------
 
@@ -394,7 +392,8 @@ class Plan:
 
 
 def _options(values: Mapping[str, Any]) -> list[str]:
-    return [word for key, value in values.items() for word in (f"--{key}", str(value))]
+    told = ((f"--{key.replace('_', '-')}", str(value)) for key, value in values.items())
+    return [word for option in told for word in option]
 
 
 def run_folder(dataset: str, experiment: str, seed: int) -> str:

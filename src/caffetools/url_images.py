@@ -38,6 +38,7 @@ AT_ONCE = 16
 AT_ONCE_FROM_A_HOST = 4
 TIMEOUT = 30.0  # seconds without a byte
 WAITS = (1.0, 5.0)  # seconds before the second and third attempt
+MAX_BYTES = 100_000_000  # an image
 LOST = "lost.csv"
 
 
@@ -146,10 +147,13 @@ def class_folders(names: Optional[Path], labels: Collection[int]) -> dict[int, s
 # --- the images -------------------------------------------------------------------------
 
 
-def bring(rows: Sequence[Row], store: Path, placeholders: Collection[str]) -> list[Row]:
+def bring(
+    rows: Sequence[Row], store: Path, placeholders: Collection[str], max_bytes: int = MAX_BYTES
+) -> list[Row]:
     """Bring every row's image to ``store``; the rows again, with the reason where one is lost.
 
-    ``placeholders`` are SHA-1s of what hosts send in place of an image that is gone.
+    ``placeholders`` are SHA-1s of what hosts send in place of an image that is gone. What has more
+    than ``max_bytes`` is lost.
     """
     store.mkdir(parents=True, exist_ok=True)
     hosts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(AT_ONCE_FROM_A_HOST))
@@ -157,22 +161,22 @@ def bring(rows: Sequence[Row], store: Path, placeholders: Collection[str]) -> li
 
     def one(row: Row, limit: Semaphore) -> Row:
         with limit:
-            return replace(row, lost=_bring(row, store, placeholders))
+            return replace(row, lost=_bring(row, store, placeholders, max_bytes))
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(one, rows, limits))
 
 
-def _bring(row: Row, store: Path, placeholders: Collection[str]) -> str:
+def _bring(row: Row, store: Path, placeholders: Collection[str], max_bytes: int) -> str:
     """Why the image is not to be had, or nothing."""
     if _parts(row.url).scheme not in ("http", "https"):
         return "is no http: or https: address"
     path = store / row.file_name
     if not path.exists():
-        partial = Partial(store / f"{row.file_name}.partial", row.url)
+        partial = Partial(store / f"{row.file_name}.partial", row.url, has_checksum=False)
         try:
             partial.keep_only_if_same()
-            download(row.url, partial, TIMEOUT, WAITS)
+            download(row.url, partial, TIMEOUT, WAITS, max_bytes)
         except ToolError as error:
             return str(error).replace(f"{row.url}: ", "")
         partial.path.replace(path)
@@ -224,6 +228,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--names", type=Path, help="file with the class of each label, a line each")
     add("--labels", type=int, help="take labels below this number alone")
     add("--placeholder", nargs="+", default=[], metavar="SHA1", help="what is no image of theirs")
+    add("--max-bytes", type=int, default=MAX_BYTES, help="of an image (default: %(default)s)")
     add("--lost", type=float, default=0.0, help="share that may be lost (default: 0)")
     add("--store", type=Path, required=True, help="folder that keeps downloads")
     add("--output", type=Path, required=True, help="folder for the class folders")
@@ -232,7 +237,7 @@ def main(arguments: Sequence[str]) -> None:
     rows = read_table(options.table, options.url, options.label, options.labels)
     folders = class_folders(options.names, {row.label for row in rows})
     placeholders = {digest.lower() for digest in options.placeholder}
-    brought = bring(rows, options.store, placeholders)
+    brought = bring(rows, options.store, placeholders, options.max_bytes)
     lost = write_lost(brought, options.table_of_lost)
     if lost > options.lost * len(rows):
         first = next(row for row in brought if row.lost)

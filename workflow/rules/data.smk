@@ -78,7 +78,7 @@ rule dataset:
         options=lambda wildcards: PLAN.split_options(wildcards.dataset),
     shell:
         "python -m caffetools.dataset --source {params.folder:q} {params.options:q}"
-        " --output $(dirname {output.summary:q}) 2> {log:q}"
+        ' --output "$(dirname {output.summary:q})" 2> {log:q}'
 
 
 rule lmdb:
@@ -101,7 +101,7 @@ rule lmdb:
         options=lambda wildcards: PLAN.image_options(wildcards.dataset, wildcards.split),
     shell:
         "python -m caffetools.lmdb convert --list {input.list:q} --root {params.folder:q}"
-        " {params.options:q} --output $(dirname {output.database:q}) 2> {log:q}"
+        ' {params.options:q} --output "$(dirname {output.database:q})" 2> {log:q}'
 
 
 rule mean:

@@ -57,4 +57,4 @@ rule bundle:
         " --weights {input.weights:q} --classes {input.classes:q} --lmdb {params.lmdb:q}"
         " --images {params.images:q} --solver {input.solver:q} --manifest {input.manifest:q}"
         " --evaluation {input.evaluation:q} --settings {params.settings:q} {params.options:q}"
-        " --output $(dirname {output.sums:q}) 2> {log:q}"
+        ' --output "$(dirname {output.sums:q})" 2> {log:q}'

@@ -81,7 +81,7 @@ rule patch:
     shell:
         "python -m caffetools.patch --net {input.net:q} --solver {input.solver:q}"
         " --settings {params.settings:q} --data results/{wildcards.dataset}"
-        " --output $(dirname {output.net:q}) 2> {log:q}"
+        ' --output "$(dirname {output.net:q})" 2> {log:q}'
 
 
 rule preflight:
@@ -196,4 +196,4 @@ rule evaluate:
     shell:
         "python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q} {params.options:q}"
-        " --output-dir $(dirname {output.evaluation:q}) 2> {log:q}"
+        ' --output-dir "$(dirname {output.evaluation:q})" 2> {log:q}'

@@ -112,10 +112,15 @@ def _readable(rows: Sequence[Row], steps: Preprocessing) -> Iterator[np.ndarray]
 # --- what is written --------------------------------------------------------------------
 
 
+def _width(rows: Sequence[Row], top: int) -> int:
+    """How many classes an image has: as many as there are where ``top`` asks for more."""
+    return max([len(row.best) for row in rows] + [0]) or top
+
+
 def write_table(path: Path, rows: Sequence[Row], top: int) -> None:
     """Write the rows as CSV."""
-    width = max([len(row.best) for row in rows] + [0]) or top
-    ranks = [f"{name}_{rank}" for rank in range(1, width + 1) for name in ("class", "probability")]
+    width = range(1, _width(rows, top) + 1)
+    ranks = [f"{name}_{rank}" for rank in width for name in ("class", "probability")]
     write_csv(path, ["image", "problem", *ranks], (_cells(row, len(ranks)) for row in rows))
 
 
@@ -144,7 +149,7 @@ def page(rows: Sequence[Row], top: int, oversample: bool) -> str:
             title="Classified images",
             rows=shown,
             unreadable=sum(1 for row in rows if row.problem),
-            top=top,
+            top=_width(rows, top),
             oversample=oversample,
         )
     )

@@ -8,7 +8,7 @@ net subtracts an image, ``model.onnx`` where all of its layers have a form in ON
 The parity test sends test images, evenly spaced in the LMDB and so over its classes, through
 the TEST net over the LMDB and, from the bundle's files, through ``caffe.Classifier``, OpenCV's
 importer and onnxruntime. Where they differ the command says so and leaves no bundle, not even
-an older one.
+an older one; what goes in is checked before that one is touched.
 """
 
 from __future__ import annotations
@@ -52,16 +52,22 @@ def make(options: argparse.Namespace) -> None:
     names, images = _originals(records, options.images, steps)
     refuse_foreign(options.output, contents.FILES.__contains__)
     _refuse_own_inputs(options, data_layer)
+    origin = provenance(_inputs(options), settings, manifest, options.solver, options.evaluation)
+    prototxt.read_net(options.deploy)
+    reference = readers.by_test_net(options.net, options.weights, records)
+    labels = class_names(options.classes, reference.shape[1])
+    # All that goes in is sound, so from here on an older bundle is outdated.
     if options.output.exists():
         shutil.rmtree(str(options.output))
     with whole_directory(options.output) as folder:
         _copy(folder, options, data_layer, steps)
-        found = _parity(folder, options, records, names, images)
+        answers, on_random_inputs = _answers(folder, options, labels, images)
+        found = parity.judge(reference, answers, names, labels)
+        if on_random_inputs is not None:
+            told = found["readers"]["onnxruntime"]
+            told["largest_difference_on_random_inputs"] = on_random_inputs
         write_json(folder / contents.PARITY, found)
-        write_json(
-            folder / contents.PROVENANCE,
-            provenance(_inputs(options), settings, manifest, options.solver, options.evaluation),
-        )
+        write_json(folder / contents.PROVENANCE, origin)
         contents.write_sums(folder)
     LOG.info("%s: %s", options.output, _summary(found))
 
@@ -180,17 +186,16 @@ def _copy(folder: Path, options: argparse.Namespace, data_layer: Any, steps: Pre
     preprocessing.write(folder, steps)
 
 
-def _parity(
+def _answers(
     folder: Path,
     options: argparse.Namespace,
-    records: Sequence[tuple[bytes, bytes]],
-    names: Sequence[str],
+    labels: Sequence[str],
     images: Sequence[np.ndarray],
-) -> dict[str, Any]:
-    """What ``parity.json`` says; ``model.onnx`` is written if it could be run."""
-    reference = readers.by_test_net(options.net, options.weights, records)
-    labels = class_names(folder / contents.LABELS, reference.shape[1])
-    # From the bundle's own files, as a user has them.
+) -> tuple[dict[str, parity.Answer], Optional[float]]:
+    """What the readers make of the bundle's own files, as a user has them, and :func:`_onnx`'s.
+
+    ``model.onnx`` is written if it could be run.
+    """
     bundled = preprocessing.read(folder)
     inputs = np.stack([bundled.net_input(image) for image in images])
     on_random_inputs, onnx_answer = _onnx(folder, labels, bundled, inputs)
@@ -201,10 +206,7 @@ def _parity(
         else _answer(lambda: readers.by_opencv(folder, inputs)),
         "onnxruntime": onnx_answer,
     }
-    found = parity.judge(reference, answers, names, labels)
-    if on_random_inputs is not None:
-        found["readers"]["onnxruntime"]["largest_difference_on_random_inputs"] = on_random_inputs
-    return found
+    return answers, on_random_inputs
 
 
 def _answer(ask: Callable[[], np.ndarray]) -> parity.Answer:

@@ -13,7 +13,6 @@ Source: ``data_transformer.cpp`` in its TEST phase, and ``convert_imageset.cpp``
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from caffetools.mean import read_mean
 _CHANNELS = {"gray": 1, "BGR": 3}
 _FORMAT = 1
 _LARGEST = 1 << 16  # pixels along a side; more is no image for a net
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def read(folder: Path) -> Preprocessing:
             scale=float(given["scale"]),
         )
         has_image = given["mean_file"] is not None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ToolError(
             f"{path}: expected the preprocessing that a bundle is made with ({error!r}); make the "
             "bundle again"
@@ -198,8 +198,8 @@ def _check(made: Preprocessing, place: str) -> None:
         )
     if made.channels not in _CHANNELS.values():
         raise ToolError(f"{place}: {made.channels} channels, expected 3 (BGR) or 1 (gray)")
-    if not all(map(math.isfinite, (*made.mean_value, made.scale))):
-        raise ToolError(f"{place}: mean_value and scale must be finite numbers")
+    if not all(abs(value) <= _LARGEST_FLOAT for value in (*made.mean_value, made.scale)):
+        raise ToolError(f"{place}: mean_value and scale must be finite numbers, in float32 too")
     if made.mean_value and made.mean_image is not None:
         raise ToolError(f"{place}: mean_file and mean_value; Caffe subtracts one of them")
     if len(made.mean_value) not in (0, 1, made.channels):

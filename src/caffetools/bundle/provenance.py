@@ -23,8 +23,11 @@ from caffetools import prototxt
 from caffetools.cli import ToolError
 from caffetools.files import sha256
 
-# Places of the run that made it.
-_PATHS = ("net", "snapshot_prefix")
+# Places of the run that made it, in solvers and settings; nets name their data.
+_PLACES = (
+    *("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param"),
+    *("snapshot_prefix", "weights", "train_source", "val_source", "mean_file"),
+)
 _SCORES = ("accuracy", "entries", "errors", "macro_f1", "mean_loss", "top_5_accuracy")
 
 
@@ -39,14 +42,15 @@ def provenance(
 
     Args:
         inputs: the files that went in, by what they are.
-        settings: the experiment's configuration, as the net was patched by it.
+        settings: the experiment's configuration, as the net was patched by it; told without
+            where its files lie.
         lmdb_manifest: of the LMDB whose images the parity test took.
         solver: the solver prototxt; its fields are told.
         evaluation: ``evaluation.json``; its figures are told.
     """
     return {
         "evaluation": _scores(evaluation),
-        "settings": dict(settings),
+        "settings": _without_places(settings),
         "sha256": {name: sha256(path) for name, path in inputs.items()},
         "solver": _fields(solver),
         "test_lmdb": dict(lmdb_manifest),
@@ -60,8 +64,10 @@ def _scores(path: Optional[Path]) -> Optional[dict[str, Any]]:
         return None
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(given, dict):
+            raise ValueError(f"found {given!r:.80}")
         return {name: given[name] for name in _SCORES if name in given}
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ToolError(
             f"{path}: expected JSON of an evaluation ({error}); evaluate again"
         ) from error
@@ -73,7 +79,14 @@ def _fields(path: Optional[Path]) -> Optional[dict[str, Any]]:
     fields: dict[str, Any] = json_format.MessageToDict(
         prototxt.read_solver(path), preserving_proto_field_name=True
     )
-    return {name: value for name, value in fields.items() if name not in _PATHS}
+    return _without_places(fields)
+
+
+def _without_places(fields: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: value for name, value in fields.items() if name not in _PLACES}
+    if isinstance(told.get("solver"), Mapping):
+        told["solver"] = _without_places(told["solver"])
+    return told
 
 
 def versions() -> dict[str, Optional[str]]:

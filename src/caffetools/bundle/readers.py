@@ -72,21 +72,26 @@ def by_opencv(folder: Path, inputs: np.ndarray) -> np.ndarray:
 
 
 def by_onnxruntime(model: Any, inputs: np.ndarray) -> np.ndarray:
-    """onnxruntime on net inputs ``(N, channels, height, width)``."""
+    """onnxruntime on net inputs ``(N, channels, height, width)``.
+
+    A model of a fixed batch gets whole batches: the last one is filled up, and cut again.
+    """
     from caffetools.onnx_export import check
 
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
-    at_once = batch.dim_value or _AT_ONCE
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    at_once = batch or _AT_ONCE
+    made = []
     try:
         answering = check.Session(model)
+        (name,) = answering.inputs
+        for start in range(0, len(inputs), at_once):
+            part = inputs[start : start + at_once]
+            filling = inputs[:1].repeat(batch - len(part) if batch else 0, axis=0)
+            answer = next(iter(answering.run({name: np.concatenate([part, filling])}).values()))
+            made.append(answer.reshape(len(part) + len(filling), -1)[: len(part)])
     except check.NotRunError as error:
         raise NotCheckedError(str(error)) from error
-    (name,) = answering.inputs
-    made = [
-        next(iter(answering.run({name: inputs[start : start + at_once]}).values()))
-        for start in range(0, len(inputs), at_once)
-    ]
-    return np.concatenate(made).reshape(len(inputs), -1)
+    return np.concatenate(made)
 
 
 def _first_line(error: cv2.error) -> str:

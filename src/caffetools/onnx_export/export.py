@@ -49,6 +49,8 @@ LOG = logging.getLogger("caffetools.onnx_export")
 _CaffeError = getattr(caffe, "CaffeError", RuntimeError)
 _SOURCES = ("Input",)
 
+_Sizes = Mapping[str, tuple[int, ...]]  # of a net's blobs
+
 
 def export(net: Any, message: Any, metadata: Optional[Mapping[str, str]] = None) -> Any:
     """The ModelProto of a net in its TEST phase.
@@ -60,17 +62,18 @@ def export(net: Any, message: Any, metadata: Optional[Mapping[str, str]] = None)
 
     Raises:
         NotExportedError: a layer has no form in ONNX, or one of its settings has none, or the
-            package onnx is not installed.
+            package onnx is not installed or older than the opset.
     """
-    onnx = require("onnx")
-    shapes = _shapes(net)
+    onnx = _onnx()
+    sizes = _sizes(net)
+    larger = _sizes_of_a_larger_batch(net, sizes)
     try:
-        graph = _graph(onnx, net, message, shapes)
+        graph = _graph(onnx, net, message, _following(sizes, larger))
     except FollowsBatchError as error:
         LOG.info("%s: so the model is for batches of the net's own size alone", error)
-        shapes = dict(_sizes(net))
-        graph = _graph(onnx, net, message, shapes)
-    model = _model(onnx, net, message.name, graph, shapes)
+        larger = sizes
+        graph = _graph(onnx, net, message, sizes)
+    model = _model(onnx, net, message.name, graph, _told(net, sizes, larger))
     onnx.helper.set_model_props(model, dict(metadata or {}))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -124,26 +127,64 @@ def require(package: str) -> Any:
         ) from error
 
 
-def _shapes(net: Any) -> dict[str, Shape]:
-    """Each blob's shape, None for lengths that change with the first axis of the inputs."""
-    fixed = _sizes(net)
-    given = {name: fixed[name] for name in net.inputs}
+def _onnx() -> Any:
+    onnx = require("onnx")
+    newest = onnx.defs.onnx_opset_version()
+    if newest < OPSET:
+        raise NotExportedError(
+            f"onnx {onnx.__version__} knows opsets up to {newest}, expected {OPSET}; "
+            "`pip install --upgrade onnx`"
+        )
+    return onnx
+
+
+def _sizes_of_a_larger_batch(net: Any, sizes: _Sizes) -> _Sizes:
+    """Each blob's shape with one item more in all inputs; ``sizes`` where there is no such net."""
+    given = {name: sizes[name] for name in net.inputs}
+    if len(_batches(given)) != 1:  # which of them the batch would be is not told
+        return sizes
     try:
         resize(
             net,
             {name: (shape[0] + 1, *shape[1:]) if shape else () for name, shape in given.items()},
         )
-        more = _sizes(net)
+        return _sizes(net)
     except _CaffeError:  # such as of a Reshape that names the batch size
-        more = fixed
-    resize(net, given)
+        return sizes
+    finally:
+        resize(net, given)
+
+
+def _batches(given: _Sizes) -> set[int]:
+    """The lengths of the inputs' first axes."""
+    return {shape[0] for shape in given.values() if shape}
+
+
+def _following(sizes: _Sizes, larger: _Sizes) -> dict[str, Shape]:
+    """Each blob's shape, None for lengths that are others in a larger batch."""
     return {
-        name: tuple(a if a == b else None for a, b in zip(shape, more[name]))
-        for name, shape in fixed.items()
+        name: tuple(a if a == b else None for a, b in zip(shape, larger[name]))
+        for name, shape in sizes.items()
     }
 
 
-def _sizes(net: Any) -> dict[str, tuple[int, ...]]:
+def _told(net: Any, sizes: _Sizes, larger: _Sizes) -> dict[str, Any]:
+    """Each blob's shape as the model declares it.
+
+    "N" is a length that is the batch in both sizes; what follows it in another way, such as a
+    multiple of it, has no name that ONNX would understand, and is None.
+    """
+    batch, more = (_batches({name: each[name] for name in net.inputs}) for each in (sizes, larger))
+    return {
+        name: [
+            length if length == other else "N" if ({length}, {other}) == (batch, more) else None
+            for length, other in zip(shape, larger[name])
+        ]
+        for name, shape in sizes.items()
+    }
+
+
+def _sizes(net: Any) -> _Sizes:
     return {name: tuple(blob.data.shape) for name, blob in net.blobs.items()}
 
 
@@ -165,16 +206,11 @@ def _renamed(nodes: Sequence[Any], made: Sequence[str], wanted: Sequence[str]) -
     return [new.get(name, name) for name in made]
 
 
-def _model(onnx: Any, net: Any, name: str, graph: Graph, shapes: Mapping[str, Shape]) -> Any:
+def _model(onnx: Any, net: Any, name: str, graph: Graph, shapes: Mapping[str, Any]) -> Any:
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
 
     def described(blobs: Sequence[str]) -> list[Any]:
-        return [
-            helper.make_tensor_value_info(
-                blob, kind, ["N" if length is None else length for length in shapes[blob]]
-            )
-            for blob in blobs
-        ]
+        return [helper.make_tensor_value_info(blob, kind, shapes[blob]) for blob in blobs]
 
     made = helper.make_graph(
         graph.nodes,

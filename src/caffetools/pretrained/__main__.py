@@ -38,7 +38,7 @@ def shown(model: Model) -> str:
     """All that is known of a model, with what each figure is from."""
     lines = []
     for label, field, value in facts(model):
-        source = model.sources.get(field)
+        source = model.source(field)
         lines.append(f"{label}: {value}" + (f"  [{source}]" if source else ""))
     return "".join(f"{line}\n" for line in lines)
 

@@ -18,9 +18,11 @@ heads           the layers whose outputs are the classes, the one that answers l
 accuracy        top1 and top5, in percent, of ILSVRC 2012's 50,000 validation images by
                 one crop of each, as the source measured it
 license         what the weights may be used for
-solver          fields of the published solver, or of what the paper says of it
+solver          fields of the published solver, or of what the paper says of it; then
+                also batch_size, the images an iteration that its figures are for
 sources         for each figure that is given, where it is from; mirrors are those
-                of urls but the first
+                of urls but the first, a scale of 1 is none; input, classes and heads
+                are the prototxt's where there is one
 ==============  ==================================================================
 """
 
@@ -43,6 +45,8 @@ FIGURES = (
     *("urls", "sha1", "sha256", "bytes", "channel_order", "mean"),
     *("accuracy", "license", "solver"),
 )
+# What a net's own prototxt says of it.
+OF_THE_PROTOTXT = ("input", "classes", "heads")
 _DIGITS = {"sha1": 40, "sha256": 64}
 
 
@@ -76,6 +80,16 @@ class Model:
             if value is not None:
                 return algorithm, value
         return None
+
+    @property
+    def held_against(self) -> dict[str, Any]:
+        """What ``caffetools.fetch`` holds the weights against: checksum and size, where known."""
+        size = {} if self.bytes is None else {"max_bytes": self.bytes}
+        return {**dict([self.checksum] if self.checksum else []), **size}
+
+    def source(self, field: str) -> Optional[str]:
+        """Where a field's value is from; None for one that needs no source."""
+        return self.sources.get(field, self.prototxt if field in OF_THE_PROTOTXT else None)
 
 
 @functools.cache
@@ -128,6 +142,8 @@ def _model(path: Path, name: Any, block: Any) -> Model:
 def _require_sources(place: str, block: Any) -> None:
     given = [key for key in FIGURES if block[key]]
     given += ["mirrors"] if len(block["urls"]) > 1 else []
+    given += ["scale"] if block["scale"] != 1 else []
+    given += OF_THE_PROTOTXT if block["prototxt"] is None else []
     sources = block["sources"]
     for key in given:
         if key not in sources:

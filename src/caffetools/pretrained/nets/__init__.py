@@ -97,7 +97,10 @@ def solver(name: str) -> Any:
         "display": 20,
         "snapshot": 10_000,
     }
-    for field, value in {**ours, **model.solver}.items():
+    told = dict(model.solver)
+    if "batch_size" in told:
+        told["iter_size"] = told.pop("batch_size") // NETS[name].train_batch
+    for field, value in {**ours, **told}.items():
         set_field(message, field, value)
     message.snapshot_prefix = name
     message.solver_mode = caffe_pb2.SolverParameter.CPU
