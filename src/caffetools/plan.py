@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import Any, Optional
 
 from caffetools.cli import ToolError
+from caffetools.plan_datasets import Config, DataSets, options_of
 from caffetools.pretrained.registry import Model, find
 from caffetools.suggest import did_you_mean
 
-SPLITS = ("train", "val", "test")
-BUILT_IN = ("digits", "letters")
 SOURCE_EXPERIMENT = "source"
 _PER_EXPERIMENT = (
     *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
     *("head_lr_mult", "head_bias_lr_mult", "batch_size", "crop_size", "mirror", "dropout"),
 )
 
-Config = Mapping[str, Any]
 
-
-class Plan:
+class Plan(DataSets):
     """A checked configuration, with defaults filled in.
 
     Attributes:
@@ -40,8 +37,7 @@ class Plan:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.target: str = config["dataset"]["name"]
-        self._datasets = {self.target: config["dataset"]}
+        super().__init__(config["dataset"])
         self._experiments: dict[str, Config] = dict(config["experiments"])
         pretrained = config.get("pretrained", {})
         self.source: Optional[str] = None
@@ -109,7 +105,7 @@ class Plan:
                 f"config: dataset and pretrained.train_on.dataset are both named "
                 f"'{self.target}'; their results need two names"
             )
-        self._datasets[dataset["name"]] = dataset
+        self.add(dataset)
         if self._is_gray(self.source) and not self._is_gray(self.target):
             raise ToolError(
                 "config: pretrained.train_on.dataset.image.gray is true and dataset.image.gray is "
@@ -166,85 +162,7 @@ class Plan:
         held = {key: pretrained[key] for key in known if key in pretrained}
         if self.published and not {"sha256", "sha1"} & set(held):
             held = {**self.published.held_against, **held}
-        return [*(word for url in urls for word in ("--url", url)), *_options(held)]
-
-    # -- data sets --------------------------------------------------------------------
-
-    @property
-    def datasets(self) -> list[str]:
-        """The data sets' names, the target first."""
-        return list(self._datasets)
-
-    def dataset(self, name: str) -> Config:
-        """The configuration of one data set."""
-        return self._datasets[name]
-
-    def is_built_in(self, name: str) -> bool:
-        """Whether the data set is one of the examples that come with the project."""
-        return self.dataset(name)["source"] in BUILT_IN
-
-    def is_table(self, name: str) -> bool:
-        """Whether the data set is a table of addresses, whose images are fetched."""
-        return "table" in self.dataset(name)
-
-    def folder(self, name: str) -> str:
-        """The folder with one sub-folder a class that the data set is made of."""
-        is_made = self.is_built_in(name) or self.is_table(name)
-        return f"results/{name}/images" if is_made else self.dataset(name)["source"]
-
-    def table_inputs(self, name: str) -> list[str]:
-        """The files that tell a data set's addresses, labels and classes."""
-        if not self.is_table(name):
-            return []
-        names = self.dataset(name)["table"].get("names")
-        return [self.dataset(name)["source"], *([names] if names else [])]
-
-    def table_options(self, name: str) -> list[str]:
-        """What ``caffetools.url_images`` is told of the table."""
-        table = dict(self.dataset(name)["table"])
-        placeholders = table.pop("placeholders")
-        options = _options(table)
-        return [*options, *(["--placeholder", *placeholders] if placeholders else [])]
-
-    def example_options(self, name: str) -> list[str]:
-        """What ``caffetools.examples`` is told to write a built-in data set."""
-        source = self.dataset(name)["source"]
-        if source == "letters":
-            return [source, "--per-class", str(self.dataset(name)["per_class"])]
-        return [source]
-
-    def split_options(self, name: str) -> list[str]:
-        """What ``caffetools.dataset`` is told of the split."""
-        split = self.dataset(name)["split"]
-        return _options({key: split[key] for key in (*SPLITS, "seed")})
-
-    def image_options(self, name: str, split: str) -> list[str]:
-        """What ``caffetools.lmdb convert`` is told of the images of one split."""
-        image = self.dataset(name)["image"]
-        options = _options({key: image[key] for key in ("width", "height")})
-        options += ["--gray"] if image["gray"] else []
-        # Training needs its classes mixed; the order of a test does not matter.
-        seed = str(self.dataset(name)["split"]["seed"])
-        return options + (["--shuffle", "--seed", seed] if split == "train" else [])
-
-    def require_folders(self) -> None:
-        """Raise a ToolError if a data set's folder of images is not there."""
-        for name in self._datasets:
-            folder = Path(self.folder(name))
-            key = "dataset" if name == self.target else "pretrained.train_on.dataset"
-            for file in self.table_inputs(name):
-                if not Path(file).is_file():
-                    raise ToolError(
-                        f"config: {key}: there is no file {file}, seen from {Path.cwd()}; expected "
-                        "a table of addresses as source, and as table.names the classes"
-                    )
-            is_given = not self.is_built_in(name) and not self.is_table(name)
-            if is_given and not folder.is_dir():
-                raise ToolError(
-                    f"config: {key}.source: there is no folder {folder}, seen from {Path.cwd()}; "
-                    f"expected a folder with one sub-folder of images a class, or one of the "
-                    f"example sets, {' and '.join(BUILT_IN)}"
-                )
+        return [*(word for url in urls for word in ("--url", url)), *options_of(held)]
 
     # -- experiments ------------------------------------------------------------------
 
@@ -335,13 +253,13 @@ class Plan:
     @property
     def evaluation_options(self) -> list[str]:
         """What the evaluating command is told of how to judge."""
-        return _options(self._config["evaluation"])
+        return options_of(self._config["evaluation"])
 
     @property
     def bundle_options(self) -> list[str]:
         """What the command that makes bundles is told of its parity test."""
         bundle = self._config["bundle"]
-        return _options({"count": bundle["images"]}) + (
+        return options_of({"count": bundle["images"]}) + (
             [] if bundle["opencv"] else ["--without-opencv"]
         )
 
@@ -389,11 +307,6 @@ class Plan:
             f"{name}:{self.seeds[0]}:results/{self.target}/experiments/{name}/bundle/parity.json"
             for name in self.experiments
         ]
-
-
-def _options(values: Mapping[str, Any]) -> list[str]:
-    told = ((f"--{key.replace('_', '-')}", str(value)) for key, value in values.items())
-    return [word for option in told for word in option]
 
 
 def run_folder(dataset: str, experiment: str, seed: int) -> str:
