@@ -66,6 +66,31 @@ def test_what_is_told_of_a_table():
     ]
 
 
+def test_what_is_told_of_lists_splits_and_limits():
+    split = {"train": 0.5, "val": 0.2, "test": "rest", "group": "^(.)", "folds": 3, "fold": 1}
+    lists = {"lists": {"train": "a", "test": "b"}, "names": "c", "split": split}
+    limits = {"max_per_class": 9, "strict": True}
+    plan = plan_of(dataset={**fresh(CONFIG)["dataset"], **lists, **limits})
+    assert plan.split_options("bars") == [
+        *("--train-list", "a", "--test-list", "b", "--names", "c"),
+        *("--train", "0.5", "--val", "0.2", "--test", "rest", "--group", "^(.)", "--folds", "3"),
+        *("--fold", "1", "--seed", "0", "--max-per-class", "9", "--strict"),
+    ]
+    assert plan.is_listed("bars")
+    plan = plan_of(dataset={**fresh(CONFIG)["dataset"], "lists": "all"})
+    assert plan.listings("bars") == {"list": "all"}
+    assert not plan_of().is_listed("bars")
+
+
+def test_images_that_differ_in_size_have_no_mean_image():
+    image = {"width": 28, "height": 28, "gray": True, "fit": "short", "encode": "png"}
+    dataset = {**fresh(CONFIG)["dataset"], "image": image}
+    plan = plan_of(dataset=dataset)
+    assert plan.image_options("bars", "val")[4:-1] == ["--fit", "short", "--encode", "png"]
+    with pytest.raises(ToolError, match=r"config: the data set 'bars' has image\.fit: short"):
+        plan_of(dataset=dataset, model=model(subtract_mean=True))
+
+
 def test_a_set_without_choices_is_told_none():
     digits = {"name": "mine", "source": "digits", "image": {"width": 8, "gray": True}}
     plan = plan_of(dataset=digits)

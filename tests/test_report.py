@@ -76,6 +76,11 @@ class Results:
             "classes": CLASSES,
             "counts": counts,
             "dropped": 1,
+            "duplicates": {"across_splits": 0, "of_two_classes": 0},
+            "fold": 0,
+            "folds": 0,
+            "given": [],
+            "groups": 0,
             "images": 36,
             "seed": 3,
             "totals": dict.fromkeys(counts, 12),
@@ -252,6 +257,23 @@ def test_page_tells_whose_statistics_are_kept(results: Results) -> None:
     path.write_text(json.dumps(rows))
     text = Page(results.html()).text
     assert "statistics that they have: the BatchNorm layers bn_<1>." in text
+
+
+def test_page_tells_how_the_images_were_divided(results: Results) -> None:
+    results.add("alone", FAST, seeds=1)
+    path = results.folder / "summary.json"
+    plain = json.loads(path.read_text())
+    twice = {"across_splits": 4, "of_two_classes": 2}
+    for changed, words in (
+        ({}, "Split with seed 3, each class by itself."),
+        ({"groups": 7}, "Split with seed 3, 7 groups, each of which is whole in one split."),
+        ({"given": ["train", "test"]}, "The images of train and test are as they were given"),
+        ({"folds": 5, "fold": 2}, "The test is fold 2 of 5, counted from 0."),
+        ({"duplicates": twice}, "4 images of val and test lie in an earlier split too"),
+        ({"duplicates": twice}, "2 images are of another class elsewhere"),
+    ):
+        path.write_text(json.dumps({**plain, **changed}))
+        assert words in " ".join(Page(results.html()).text.split())
 
 
 def test_page_claims_what_the_intervals_show(compared: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Optional
@@ -123,11 +123,19 @@ def folder_digest(folder: Path) -> str:
     Raises:
         OSError: the folder cannot be read.
     """
+    paths = sorted(folder.rglob("*"))
+    return files_digest(folder, (path.relative_to(folder).as_posix() for path in paths))
+
+
+def files_digest(folder: Path, names: Iterable[str]) -> str:
+    """A digest of the files of these names in a folder, by sizes and times of change alone."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for name in names:
+        path = folder / name
         # A link that leads nowhere counts as itself; the command that reads images names it.
-        status = path.stat() if path.exists() else path.lstat()
-        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0".encode())
-        if path.is_file():
+        status = path.stat() if path.exists() else path.lstat() if path.is_symlink() else None
+        size = status.st_size if status else "absent"
+        digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        if status and path.is_file():
             digest.update(f"{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]

@@ -69,6 +69,15 @@ class Plan(DataSets):
                     "without weights there are no statistics to keep, so leave one of them out"
                 )
 
+        if self.model["subtract_mean"]:
+            for name in self.datasets:
+                if self.dataset(name)["image"].get("fit") == "short":
+                    raise ToolError(
+                        f"config: the data set '{name}' has image.fit: short, which leaves images "
+                        "that differ in size, of which there is no mean image; give "
+                        "model.mean_value instead of subtract_mean, or another fit"
+                    )
+
         if "mean_value" in config["model"] and self.model["subtract_mean"]:
             raise ToolError(
                 "config: model.mean_value and model.subtract_mean: true; a net subtracts either "

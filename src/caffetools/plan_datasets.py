@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caffetools.cli import ToolError
+from caffetools.dataset import tables
 
 SPLITS = ("train", "val", "test")
 BUILT_IN = ("digits", "letters")
@@ -75,15 +76,47 @@ class DataSets:
             return [source, "--per-class", str(self.dataset(name)["per_class"])]
         return [source]
 
+    def listings(self, name: str) -> dict[str, str]:
+        """The files that tell a data set's images or classes, by the option that names them."""
+        dataset = self.dataset(name)
+        lists = dataset.get("lists", {})
+        told = {"list": lists} if isinstance(lists, str) else {f"{k}-list": lists[k] for k in lists}
+        return {**told, **{key: dataset[key] for key in ("index", "names") if key in dataset}}
+
+    def is_listed(self, name: str) -> bool:
+        """Whether lists or a table tell the images, and not the folders that they lie in."""
+        return bool(set(self.listings(name)) - {"names"})
+
+    def listed_paths(self, name: str) -> list[str]:
+        """The images that lists or a table tell; none where these are wrong."""
+        told = self.listings(name)
+        lists = {key: Path(told[key]) for key in told if key.endswith("list")}
+        try:
+            if "index" in told:
+                found, _ = tables.from_table(Path(told["index"]), None)
+            else:
+                found, _ = tables.from_lists(lists, None)
+        except ToolError:
+            return []
+        return [entry.path for entry in found]
+
     def split_options(self, name: str) -> list[str]:
-        """What ``caffetools.dataset`` is told of the split."""
-        split = self.dataset(name)["split"]
-        return options_of({key: split[key] for key in (*SPLITS, "seed")})
+        """What ``caffetools.dataset`` is told of the images and their split."""
+        dataset = self.dataset(name)
+        limits = ("min_per_class", "max_per_class", "max_pixels")
+        return [
+            *options_of(self.listings(name)),
+            *options_of(dataset["split"]),
+            *options_of({key: dataset[key] for key in limits if key in dataset}),
+            *(["--strict"] if dataset["strict"] else []),
+        ]
 
     def image_options(self, name: str, split: str) -> list[str]:
         """What ``caffetools.lmdb convert`` is told of the images of one split."""
         image = self.dataset(name)["image"]
-        options = options_of({key: image[key] for key in ("width", "height")})
+        options = options_of(
+            {key: image[key] for key in ("width", "height", "fit", "encode") if key in image}
+        )
         options += ["--gray"] if image["gray"] else []
         # Training needs its classes mixed; the order of a test does not matter.
         seed = str(self.dataset(name)["split"]["seed"])
@@ -99,6 +132,12 @@ class DataSets:
                     raise ToolError(
                         f"config: {key}: there is no file {file}, seen from {Path.cwd()}; expected "
                         "a table of addresses as source, and as table.names the classes"
+                    )
+            for file in self.listings(name).values():
+                if not Path(file).is_file():
+                    raise ToolError(
+                        f"config: {key}: there is no file {file}, seen from {Path.cwd()}; expected "
+                        "the lists, the table or the names of classes that the configuration tells"
                     )
             is_given = not self.is_built_in(name) and not self.is_table(name)
             if is_given and not folder.is_dir():

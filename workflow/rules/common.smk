@@ -9,7 +9,7 @@ from snakemake.utils import update_config, validate
 
 from caffetools.cli import ToolError
 from caffetools.config import check_config, typed
-from caffetools.digest import folder_digest, source_digest
+from caffetools.digest import files_digest, folder_digest, source_digest
 from caffetools.plan import Plan, run_folder
 
 # Rules say `python`: the one that runs Snakemake, also where no environment is activated.
@@ -73,6 +73,9 @@ def listing(dataset):
     is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
     if is_made or not folder.is_dir():
         return ""
+    # Of listed images the folder may hold many more, or be the root of all.
+    if PLAN.is_listed(dataset):
+        return files_digest(folder, PLAN.listed_paths(dataset))
     return folder_digest(folder)
 
 

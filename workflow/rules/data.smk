@@ -53,17 +53,19 @@ rule url_images:
 rule dataset:
     """Check the images, and split them into train, val and test."""
     input:
-        lambda wildcards: (
+        folder=lambda wildcards: (
             PLAN.folder(wildcards.dataset)
             if PLAN.is_built_in(wildcards.dataset) or PLAN.is_table(wildcards.dataset)
             else []
         ),
+        lists=lambda wildcards: list(PLAN.listings(wildcards.dataset).values()),
     output:
         manifest="results/{dataset}/dataset/manifest.csv",
         classes="results/{dataset}/dataset/classes.txt",
         train="results/{dataset}/dataset/train.txt",
         val="results/{dataset}/dataset/val.txt",
         test="results/{dataset}/dataset/test.txt",
+        duplicates="results/{dataset}/dataset/duplicates.csv",
         summary="results/{dataset}/dataset/summary.json",
     log:
         "results/{dataset}/logs/dataset.log",

@@ -101,21 +101,24 @@ def divide(entries: Sequence[Entry], asked: splits.Asked, most: Optional[int]) -
 
 
 def summary(
-    entries: Sequence[Entry], classes: Sequence[str], asked: dict[str, Any]
+    entries: Sequence[Entry], classes: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Counts by split and class, and of what was dropped or left over."""
+    """What was asked for, counts by split and class, and of what was dropped or left over."""
     counts = Counter((entry.split, entry.label) for entry in entries if not entry.dropped)
     by_split = {
         split: {name: counts[split, label] for label, name in enumerate(classes)}
         for split in SPLITS
     }
     return {
-        "asked": asked,
+        "asked": {name: getattr(options, name) for name in SPLITS},
         "classes": list(classes),
         "counts": by_split,
         "dropped": sum(1 for entry in entries if entry.dropped),
+        "fold": options.fold,
+        "folds": options.folds,
         "groups": len({entry.group for entry in entries if entry.group and not entry.dropped}),
         "images": sum(counts.values()),
+        "seed": options.seed,
         "totals": {split: sum(by_split[split].values()) for split in SPLITS},
         "unused": sum(counts["", label] for label in range(len(classes))),
     }
@@ -198,7 +201,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     entries = divide(kept, asked, options.max_per_class)
     used, pairs = _duplicates(examined, entries, thumbnails)
-    facts = summary(entries, classes, {name: getattr(options, name) for name in SPLITS})
+    facts = summary(entries, classes, options)
+    facts["given"] = [name for name in SPLITS if any(e.split == name for e in found)]
     facts["duplicates"] = duplicates.summary(used, pairs)
     write(entries, duplicates.rows(used, pairs), facts, options.output)
     _tell(facts, options.output)
