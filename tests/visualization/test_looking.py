@@ -239,6 +239,39 @@ def test_probabilities_are_those_of_the_net_with_and_without_a_softmax():
         np.testing.assert_allclose(top5.probabilities_of(net, inputs), expected, atol=1e-5)
 
 
+IN_PLACE = 'layer { name: "prob" type: "Softmax" bottom: "head" top: "head" }'
+FLAT = 'layer {{ name: "flat" type: "Flatten" bottom: "{}" top: "flat" }}'.format
+DROPPED = 'layer { name: "drop" type: "Dropout" bottom: "head" top: "head" }'
+
+
+def test_a_softmax_in_place_or_with_its_shape_changed_gives_probabilities_and_scores():
+    small.write()
+    scores = small.features(small.transformed(small.pictures()[0]))[1]
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    # The name that the Softmax's own top would get.
+    taken = small.BODY.replace('"squash"', '"head_softmax"')
+    for body, end, output in [
+        (small.BODY, IN_PLACE, "head_softmax"),
+        (taken, IN_PLACE + DROPPED, "head_softmax_"),
+        (small.BODY, IN_PLACE + DROPPED + FLAT("head"), "flat"),
+        (small.BODY, small.PROB + FLAT("prob"), "flat"),
+    ]:
+        Path("deploy.prototxt").write_text(small.INPUT + body + end)
+        message = prototxt.read_net(Path("deploy.prototxt"))
+        net = answering(message, Path("after.caffemodel"))
+        inputs = small.transformed(small.pictures()[0])
+        np.testing.assert_allclose(top5.probabilities_of(net, inputs), expected, atol=1e-5)
+        assert (net.scores, net.output) == ("head", output)
+        np.testing.assert_allclose(net.rows(net.scores), scores, atol=1e-5)
+        assert embedding.feature_blob(net) == "fc"
+        bare = up_to_scores(net, Path("after.caffemodel"))
+        bare.forward(inputs)
+        assert bare.output == "head"
+        np.testing.assert_allclose(bare.rows("head"), scores, atol=1e-5)
+        # The message is the caller's, and stays as it was.
+        assert message == prototxt.read_net(Path("deploy.prototxt"))
+
+
 # --- saliency ---------------------------------------------------------------------------
 
 
