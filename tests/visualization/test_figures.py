@@ -117,6 +117,21 @@ def test_too_many_panels_and_classes_that_are_not_there_are_refused():
     assert not Path("a.png").exists()
 
 
+def test_the_ending_of_an_output_is_judged_before_any_work():
+    for command, arguments in [
+        (activations, [*FROM_LMDB]),
+        (embedding, [*FROM_LMDB]),
+        (gradients, ["--gradients", "none.csv"]),
+        (graph, ["--net", "none.prototxt"]),
+        (histograms, [*FROM_LMDB]),
+        (kernels, ["--after", "none.caffemodel"]),
+        (saliency, [*FROM_LMDB]),
+        (top5, [*FROM_LMDB]),
+    ]:
+        said = complaint(command.main, [*arguments, "--output", "a.png", "b.jpg"])
+        assert said == "b.jpg: expected a file named .png or .svg to draw into"
+
+
 def test_maps_are_tiles_and_vectors_bars_or_lines():
     axes = Figure().subplots(1, 3)
     maps = np.arange(3 * 2 * 2, dtype=np.float32).reshape(3, 2, 2)

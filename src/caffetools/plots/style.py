@@ -41,14 +41,23 @@ _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Let a command take ``--output``, the files that its figure is written to."""
+    """Let a command take ``--output``, the files that its figure is written to.
+
+    Reading the arguments raises :class:`ToolError` for a file of another ending.
+    """
     parser.add_argument(
         "--output",
-        type=Path,
+        type=_picture,
         nargs="+",
         required=True,
         help="PNG or SVG to write, by the name's ending; several to have both",
     )
+
+
+def _picture(name: str) -> Path:
+    path = Path(name)
+    picture_format(path)
+    return path
 
 
 @contextmanager
