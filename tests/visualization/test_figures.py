@@ -240,6 +240,55 @@ def test_boxes_tell_what_a_layer_is_and_how_it_learns():
     assert hatched == [box.first.name == "conv1" for box in display.boxes]
 
 
+def written(layer_type, text):
+    layer = 'layer {{ name: "x" type: "{}" top: "x" {} }}'.format(layer_type, text)
+    return forked(text=layer).boxes[0].lines[1]
+
+
+def test_windows_are_told_axis_by_axis():
+    for text, said in [
+        ("kernel_size: 3 kernel_size: 5", "3x5/1"),
+        ("kernel_size: 3 kernel_size: 5 stride: 2 stride: 1", "3x5/2x1"),
+        ("kernel_size: 3 kernel_size: 4 kernel_size: 5 stride: 2", "3x4x5/2"),
+        ("kernel_size: 3 stride: 2 stride: 2", "3x3/2"),
+        ("kernel_h: 3 kernel_w: 5 stride_h: 1 stride_w: 2", "3x5/1x2"),
+        ("kernel_size: 3 stride_h: 2 stride_w: 3", "3x3/2x3"),
+        ("", "1x1/1"),
+    ]:
+        param = "convolution_param {{ num_output: 8 {} }}".format(text)
+        for layer_type in ("Convolution", "Deconvolution"):
+            assert written(layer_type, param) == "{} 8, {}".format(layer_type, said)
+    for text, said in [
+        ("kernel_size: 3", "3x3/1"),
+        ("kernel_h: 3 kernel_w: 1 stride_h: 2 stride_w: 1", "3x1/2x1"),
+    ]:
+        assert written("Pooling", "pooling_param {{ {} }}".format(text)) == "MAX Pooling " + said
+
+
+def test_boxes_are_hatched_by_all_that_stands_in_them():
+    rates = "param {{ lr_mult: {0} }} param {{ lr_mult: {0} }} param {{ lr_mult: {0} }}".format
+    scale = "scale_param { bias_term: true }"
+    for first, inside, hatch in [
+        (("Convolution", rates(0)), ("ReLU", ""), "///"),
+        (("Convolution", rates(1)), ("ReLU", ""), ""),
+        (("ReLU", ""), ("Scale", rates(0) + scale), "///"),
+        (("Convolution", rates(0)), ("Scale", rates(0) + scale), "///"),
+        (("Convolution", rates(1)), ("Scale", rates(0) + scale), "..."),
+        (("Convolution", rates(0)), ("PReLU", rates(1)), "..."),
+        (("Convolution", rates(1)), ("BatchNorm", rates(0)), ""),
+        (("BatchNorm", rates(0)), ("ReLU", ""), "///"),
+        (("ReLU", ""), ("Dropout", ""), ""),
+    ]:
+        text = 'layer {{ name: "a" type: "{}" top: "a" {} }}'.format(*first)
+        text += 'layer {{ name: "b" type: "{}" bottom: "a" top: "a" {} }}'.format(*inside)
+        display = forked(text=text)
+        assert display.boxes[0].hatch == hatch, text
+        patches = display.plot(Figure().subplots()).patches
+        assert [patch.get_hatch() or "" for patch in patches] == [hatch]
+        if inside[0] == "Scale" and first[0] == "ReLU":
+            assert display.boxes[0].lines[1] == "ReLU · Scale frozen"
+
+
 def test_inputs_of_the_old_form_are_boxes_too():
     text = 'input: "data" input_dim: 1 layer { name: "relu" type: "ReLU" bottom: "data" top: "r" }'
     assert [box.first.name for box in forked(text=text).boxes] == ["data", "relu"]
