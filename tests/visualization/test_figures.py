@@ -9,6 +9,7 @@ from small_subject import FROM_LMDB, check_files, complaint
 
 from caffetools import magnitudes, prototxt
 from caffetools.magnitudes import Magnitude
+from caffetools.plots.style import figure_file
 from caffetools.visualization import (
     activations,
     embedding,
@@ -130,6 +131,25 @@ def test_the_ending_of_an_output_is_judged_before_any_work():
     ]:
         said = complaint(command.main, [*arguments, "--output", "a.png", "b.jpg"])
         assert said == "b.jpg: expected a file named .png or .svg to draw into"
+
+
+def test_a_figure_of_more_pixels_than_can_be_drawn_is_told():
+    def enter(width, height, *names):
+        with figure_file([Path(name) for name in names], width, height):
+            pass
+
+    for width, height, said in [
+        (1, 437, "150 x 65550 pixels"),
+        (1e5, 1, "15000000 x 150 pixels"),
+        (400, 400, "60000 x 60000 pixels"),
+    ]:
+        complained = complaint(enter, width, height, "a.svg", "a.png")
+        assert complained.startswith("a.png: the figure would have " + said), complained
+        assert complained.endswith("let it show less, or write an .svg alone")
+    assert not list(Path().iterdir())
+    enter(1, 437, "a.svg")
+    enter(0.01, 436, "b.png")
+    assert Path("a.svg").exists() and Path("b.png").exists()
 
 
 def test_maps_are_tiles_and_vectors_bars_or_lines():
