@@ -109,9 +109,10 @@ def test_files_of_what_a_net_makes_of_images():
 
 def test_too_many_panels_and_classes_that_are_not_there_are_refused():
     small.write()
-    before, activations._TALLEST = activations._TALLEST, 4.0
+    before = activations._LONGEST, activations.panels_of
+    activations._LONGEST, activations.panels_of = 4.0, None  # the net is not run
     said = complaint(activations.main, [*FROM_LMDB, "--output", "a.png"])
-    activations._TALLEST = before
+    activations._LONGEST, activations.panels_of = before
     assert "7 blobs of 1 images are more than fit a picture" in said
     said = complaint(saliency.main, [*FROM_LMDB, "--label", "3", "--output", "a.png"])
     assert "--label 3: expected 0 to 2" in said
