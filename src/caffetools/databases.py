@@ -94,6 +94,13 @@ def lmdb_entries(database: Path) -> int:
         return int(transaction.stat()["entries"])
 
 
+def lmdb_sizes(database: Path) -> tuple[int, int]:
+    """The bytes that an LMDB may grow to, and those of a page. :class:`ToolError` if it is none."""
+    # Opened with no size told, it has the one that is written in its file.
+    with _lmdb_environment(database, map_size=0) as environment:
+        return int(environment.info()["map_size"]), int(environment.stat()["psize"])
+
+
 def views(
     database: Path, backend: str = "lmdb", step: int = 1, start: bytes = b""
 ) -> Generator[tuple[memoryview, memoryview], None, None]:
@@ -180,14 +187,21 @@ def reading_lmdb(database: Path, copies: bool = True) -> Iterator[Any]:
 
     Without ``copies`` values are views that hold until the next look.
     """
+    with _lmdb_environment(database) as environment:
+        begin: Any = environment.begin  # whose types know only constants
+        with begin(buffers=not copies) as transaction:
+            yield transaction
+
+
+@contextmanager
+def _lmdb_environment(database: Path, **options: Any) -> Iterator[lmdb.Environment]:
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
+    if not (database / "data.mdb").stat().st_size:
+        raise ToolError(f"{database}: its data.mdb is empty, as where its writing was interrupted")
     try:
-        environment = lmdb.open(str(database), readonly=True, lock=False)
-        with environment:
-            begin: Any = environment.begin  # whose types know only constants
-            with begin(buffers=not copies) as transaction:
-                yield transaction
+        with lmdb.open(str(database), readonly=True, lock=False, **options) as environment:
+            yield environment
     except lmdb.Error as error:
         raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, Union
 
 import cv2
 import numpy as np
@@ -35,10 +35,10 @@ def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
     return None if image is None else np.atleast_3d(image)
 
 
-def is_image(path: Path) -> bool:
+def is_image(source: Union[Path, BinaryIO]) -> bool:
     """Whether a file begins as an image of a kind that Pillow knows, whatever its name."""
     try:
-        with Image.open(path):
+        with Image.open(source):
             return True
     except Image.DecompressionBombError:
         return True

@@ -86,12 +86,20 @@ def run_ends(labels: np.ndarray) -> int:
 
 
 def expected_run_ends(labels: np.ndarray) -> float:
-    """How often it would in a random order: ``(N - 1) (1 - sum_c n_c (n_c - 1) / N (N - 1))``."""
-    count = len(labels)
+    """How often it would in a random order, as :func:`expected_changes` tells."""
+    return expected_changes(np.unique(labels, return_counts=True)[1])
+
+
+def expected_changes(sizes: np.ndarray) -> float:
+    """How often the label changes in a random order of classes of these sizes.
+
+    It is ``(N - 1) (1 - sum_c n_c (n_c - 1) / N (N - 1))``.
+    """
+    sizes = sizes.astype(np.float64)
+    count = float(sizes.sum())
     if count < 2:
         return 0.0
-    sizes = np.unique(labels, return_counts=True)[1].astype(np.float64)
-    return float((count - 1) * (1 - np.sum(sizes * (sizes - 1)) / (count * (count - 1))))
+    return (count - 1) * (1 - float(np.sum(sizes * (sizes - 1))) / (count * (count - 1)))
 
 
 def some(names: list[str], most: int = 5) -> str:
