@@ -1,5 +1,6 @@
 """info, ls, cat and verify, of sound and of hostile databases, LMDB and LevelDB."""
 
+import hashlib
 import json
 import os
 import struct
@@ -336,8 +337,11 @@ def test_an_empty_database_and_one_of_another_run_are_told():
     write([raw(0), raw(1)], name="two")
     Path("two.json").write_text(json.dumps({"entries": 3, "sha256": "0" * 64}))
     found = lines("verify", "two")
-    assert found[0].startswith("two: its entries is 2, and two.json beside it tells 3")
-    assert found[1].startswith("two: its sha256 is ") and len(found) == 2
+    assert found[0].startswith("two: its number of records is 2, and two.json beside it tells 3")
+    assert found[1].startswith("two: its SHA-256 is ") and len(found) == 2
+    digest = hashlib.sha256(b"00000000_x" + raw(0) + b"00000001_x" + raw(1)).hexdigest()
+    Path("two.json").write_text(json.dumps({"entries": 2, "sha256": digest}))
+    assert told("verify", "two") == (b"", 0)
     Path("two.json").write_text("[no manifest")
     assert told("verify", "two") == (b"", 0)
 

@@ -60,14 +60,18 @@ class Verification:
             return
         if not self.entries:
             yield Finding(place, "it has no records")
-        told = {"entries": self.entries, "sha256": digest.hexdigest()}
-        for name, found in told.items():
-            expected = manifest.get(name, found)
+        yield from (Finding(place, says) for says in self._unlike(manifest, digest.hexdigest()))
+
+    def _unlike(self, manifest: dict[str, Any], digest: str) -> Iterator[str]:
+        for field, name, found in [
+            ("entries", "number of records", self.entries),
+            ("sha256", "SHA-256", digest),
+        ]:
+            expected = manifest.get(field, found)
             if expected != found:
-                yield Finding(
-                    place,
+                yield (
                     f"its {name} is {found}, and {self._database.path.name}.json beside it tells "
-                    f"{expected}: one of the two is of another run",
+                    f"{expected}: one of the two is of another run"
                 )
 
     def _faults(self, value: memoryview) -> Iterator[str]:
