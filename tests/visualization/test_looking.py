@@ -248,8 +248,7 @@ def test_a_softmax_in_place_or_with_its_shape_changed_gives_probabilities_and_sc
     small.write()
     scores = small.features(small.transformed(small.pictures()[0]))[1]
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    # The name that the Softmax's own top would get.
-    taken = small.BODY.replace('"squash"', '"head_softmax"')
+    taken = small.BODY.replace('"squash"', '"head_softmax"')  # the Softmax's own top otherwise
     for body, end, output in [
         (small.BODY, IN_PLACE, "head_softmax"),
         (taken, IN_PLACE + DROPPED, "head_softmax_"),
