@@ -40,6 +40,11 @@ def test_a_users_mistake_is_one_line(body, message):
     assert "Traceback" not in done.stderr
 
 
+def test_a_mistake_is_told_without_loading_the_runtime():
+    tell = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
+    assert run(tell + "import caffe; raise cli.ToolError('a mistake')").stdout == "False\n"
+
+
 def test_our_mistake_keeps_its_traceback():
     done = run("raise KeyError('x')")
     assert done.returncode == 1

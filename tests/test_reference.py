@@ -11,6 +11,7 @@ import pytest
 from recipes import REPOSITORY
 
 from caffetools.pretrained.registry import load as load_models
+from caffetools.records.__main__ import parser
 from recaffe.layers import layer_types
 
 FOLDER = REPOSITORY / "docs" / "reference"
@@ -45,6 +46,13 @@ def test_every_installed_tool_has_a_page():
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
     pages = "".join(page.read_text(encoding="utf-8") for page in TOOLS)
     assert set(re.findall(r"<!-- takes: (\w+) -->\n\|", pages)) == set(scripts)
+
+
+def test_every_command_for_records_has_a_table():
+    page = (GENERATE.TOOLS / "records.md").read_text(encoding="utf-8")
+    commands = parser()._subparsers._group_actions[0].choices
+    tables = re.findall(r"<!-- takes: caffetools.records (\w+) -->\n\|", page)
+    assert tables == list(commands) == ["info", "ls", "cat", "verify"]
 
 
 def test_every_layer_has_its_settings_with_defaults():

@@ -1,6 +1,6 @@
 """Tests of caffetools that run on both builds, here under BVLC's interpreter.
 
-pytest collects tests/monitoring/test_*.py and tests/visualization/test_*.py as they are, for this
+pytest collects the same files of tests/monitoring, records and visualization as they are, for this
 build.
 """
 
@@ -15,7 +15,7 @@ from bvlc import Build
 TESTS = Path(__file__).parent
 FILES = sorted(
     path
-    for folder in ("monitoring", "visualization")
+    for folder in ("monitoring", "records", "visualization")
     for path in (TESTS / folder).glob("test_*.py")
 )
 

@@ -163,7 +163,7 @@ def _anchor(heading: str) -> str:
 # -- tools ---------------------------------------------------------------------------------
 
 # What a tool takes stands between these two, the rest of its page is written by hand.
-_TAKES = re.compile(r"(<!-- takes: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TAKES = re.compile(r"(<!-- takes: ([\w. ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def tool_page(text: str) -> str:
@@ -172,6 +172,10 @@ def tool_page(text: str) -> str:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
+    package, _, command = name.partition(" ")
+    if command:  # one of those that a package has, as `caffetools.records info`
+        commands = importlib.import_module(f"{package}.__main__").parser()._subparsers
+        return commands._group_actions[0].choices[command]
     if name == "caffe":
         return caffe.parser()
     if name in upgrade.PROGRAMS:

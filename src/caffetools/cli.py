@@ -14,10 +14,11 @@ class ToolError(Exception):
 
 def is_users_mistake(error: BaseException) -> bool:
     """Whether the user can mend it, so that its message is told and no traceback."""
+    if isinstance(error, (ToolError, OSError)):
+        return True
     # Caffe is looked up and not imported: most commands do without it, and on BVLC's
-    # build it has no exceptions of its own.
-    caffe_error = getattr(sys.modules.get("caffe"), "CaffeError", ToolError)
-    return isinstance(error, (ToolError, OSError, caffe_error))
+    # build it has no exceptions of its own. Even the look loads our runtime, so it comes last.
+    return isinstance(error, getattr(sys.modules.get("caffe"), "CaffeError", ToolError))
 
 
 def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:

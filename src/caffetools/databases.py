@@ -94,20 +94,29 @@ def lmdb_entries(database: Path) -> int:
         return int(transaction.stat()["entries"])
 
 
+def lmdb_sizes(database: Path) -> tuple[int, int]:
+    """The bytes that an LMDB may grow to, and those of a page. :class:`ToolError` if it is none."""
+    # Opened with no size told, it has the one that is written in its file.
+    with _lmdb_environment(database, map_size=0) as environment:
+        return int(environment.info()["map_size"]), int(environment.stat()["psize"])
+
+
 def views(
-    database: Path, backend: str = "lmdb", step: int = 1
+    database: Path, backend: str = "lmdb", step: int = 1, start: bytes = b""
 ) -> Generator[tuple[memoryview, memoryview], None, None]:
     """Keys and values of every ``step``-th record, each to be looked at before the next.
 
-    Of an LMDB nothing is read but the pages that are looked at. Raises :class:`ToolError` if it
-    is none.
+    The first is that of the key ``start``, or of the next one after it. Of an LMDB nothing is
+    read but the pages that are looked at. Raises :class:`ToolError` if it is none.
     """
     if backend != "lmdb":
-        for key, value in islice(records(database, backend), 0, None, step):
+        for key, value in islice(_from_leveldb(database, start), 0, None, step):
             yield memoryview(key), memoryview(value)
         return
     with reading_lmdb(database, copies=False) as transaction:
         cursor = transaction.cursor()
+        if start and not cursor.set_range(start):
+            return
         for number, key in enumerate(cursor.iternext(keys=True, values=False)):
             if number % step == 0:
                 yield key, cursor.value()
@@ -178,14 +187,21 @@ def reading_lmdb(database: Path, copies: bool = True) -> Iterator[Any]:
 
     Without ``copies`` values are views that hold until the next look.
     """
+    with _lmdb_environment(database) as environment:
+        begin: Any = environment.begin  # whose types know only constants
+        with begin(buffers=not copies) as transaction:
+            yield transaction
+
+
+@contextmanager
+def _lmdb_environment(database: Path, **options: Any) -> Iterator[lmdb.Environment]:
     if not (database / "data.mdb").is_file():
         raise ToolError(f"{database}: expected an LMDB, found no data.mdb in it")
+    if not (database / "data.mdb").stat().st_size:
+        raise ToolError(f"{database}: its data.mdb is empty, as where its writing was interrupted")
     try:
-        environment = lmdb.open(str(database), readonly=True, lock=False)
-        with environment:
-            begin: Any = environment.begin  # whose types know only constants
-            with begin(buffers=not copies) as transaction:
-                yield transaction
+        with lmdb.open(str(database), readonly=True, lock=False, **options) as environment:
+            yield environment
     except lmdb.Error as error:
         raise ToolError(f"{database}: the LMDB cannot be read: {error}") from error
 
@@ -214,13 +230,14 @@ def _new_leveldb(folder: Path) -> Iterator[Put]:
         raise ToolError(f"{folder}: could not be written ({error}); is the disk full?") from error
 
 
-def _from_leveldb(database: Path) -> Iterator[tuple[bytes, bytes]]:
+def _from_leveldb(database: Path, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
     leveldb = _leveldb()
     if not (database / "CURRENT").is_file():
         raise ToolError(f"{database}: expected a LevelDB, found no file CURRENT in it")
     try:
         handle = leveldb.DB(str(database), create_if_missing=False, paranoid_checks=True)
-        with contextlib.closing(handle), handle.iterator(verify_checksums=True) as found:
+        found = handle.iterator(start=start, verify_checksums=True)
+        with contextlib.closing(handle), found:
             yield from found
     except (leveldb.Error, OSError) as error:
         raise ToolError(f"{database}: the LevelDB cannot be read: {error}") from error

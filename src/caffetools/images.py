@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional, Union
 
 import cv2
 import numpy as np
@@ -34,10 +35,10 @@ def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
     return None if image is None else np.atleast_3d(image)
 
 
-def is_image(path: Path) -> bool:
+def is_image(source: Union[Path, BinaryIO]) -> bool:
     """Whether a file begins as an image of a kind that Pillow knows, whatever its name."""
     try:
-        with Image.open(path):
+        with Image.open(source):
             return True
     except Image.DecompressionBombError:
         return True
@@ -46,17 +47,26 @@ def is_image(path: Path) -> bool:
 
 
 def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str:
-    """Why an image should not be decoded, or nothing.
+    """Why an image should not be decoded, or nothing, as :func:`fault_in` tells."""
+    try:
+        with path.open("rb") as stream:
+            return fault_in(stream, max_pixels)
+    except OSError as error:
+        return f"is cut off or damaged ({error})"
+
+
+def fault_in(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> str:
+    """Why the image in an open file should not be decoded, or nothing.
 
     It has more than ``max_pixels``, or is a photograph that is cut off, of which decoders fill
     what is missing with gray.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(stream) as image:
             width, height = image.size
             if width * height > max_pixels:
                 return f"has {width} x {height} pixels, more than the {max_pixels} of max_pixels"
-            if image.format == "JPEG" and not _ends_as_jpeg(path):
+            if image.format == "JPEG" and not _ends_as_jpeg(stream):
                 image.load()
     except Image.DecompressionBombError:
         return f"has more than {MAX_PIXELS} pixels, as files made to fill a memory have"
@@ -67,10 +77,12 @@ def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str:
     return ""
 
 
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(max(path.stat().st_size - 64, 0))
-        return stream.read().rstrip(b"\0").endswith(b"\xff\xd9")
+def _ends_as_jpeg(stream: BinaryIO) -> bool:
+    place = stream.tell()
+    stream.seek(max(stream.seek(0, os.SEEK_END) - 64, 0))
+    end = stream.read()
+    stream.seek(place)
+    return end.rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def _is_text(name: str) -> bool:

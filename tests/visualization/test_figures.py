@@ -9,6 +9,7 @@ from small_subject import FROM_LMDB, check_files, complaint
 
 from caffetools import magnitudes, prototxt
 from caffetools.magnitudes import Magnitude
+from caffetools.plots.style import figure_file
 from caffetools.visualization import (
     activations,
     embedding,
@@ -108,13 +109,48 @@ def test_files_of_what_a_net_makes_of_images():
 
 def test_too_many_panels_and_classes_that_are_not_there_are_refused():
     small.write()
-    before, activations._TALLEST = activations._TALLEST, 4.0
+    before = activations._LONGEST, activations.panels_of
+    activations._LONGEST, activations.panels_of = 4.0, None  # the net is not run
     said = complaint(activations.main, [*FROM_LMDB, "--output", "a.png"])
-    activations._TALLEST = before
+    activations._LONGEST, activations.panels_of = before
     assert "7 blobs of 1 images are more than fit a picture" in said
     said = complaint(saliency.main, [*FROM_LMDB, "--label", "3", "--output", "a.png"])
     assert "--label 3: expected 0 to 2" in said
     assert not Path("a.png").exists()
+
+
+def test_the_ending_of_an_output_is_judged_before_any_work():
+    for command, arguments in [
+        (activations, [*FROM_LMDB]),
+        (embedding, [*FROM_LMDB]),
+        (gradients, ["--gradients", "none.csv"]),
+        (graph, ["--net", "none.prototxt"]),
+        (histograms, [*FROM_LMDB]),
+        (kernels, ["--after", "none.caffemodel"]),
+        (saliency, [*FROM_LMDB]),
+        (top5, [*FROM_LMDB]),
+    ]:
+        said = complaint(command.main, [*arguments, "--output", "a.png", "b.jpg"])
+        assert said == "b.jpg: expected a file named .png or .svg to draw into"
+
+
+def test_a_figure_of_more_pixels_than_can_be_drawn_is_told():
+    def enter(width, height, *names):
+        with figure_file([Path(name) for name in names], width, height):
+            pass
+
+    for width, height, said in [
+        (1, 437, "150 x 65550 pixels"),
+        (1e5, 1, "15000000 x 150 pixels"),
+        (400, 400, "60000 x 60000 pixels"),
+    ]:
+        complained = complaint(enter, width, height, "a.svg", "a.png")
+        assert complained.startswith("a.png: the figure would have " + said), complained
+        assert complained.endswith("let it show less, or write an .svg alone")
+    assert not list(Path().iterdir())
+    enter(1, 437, "a.svg")
+    enter(0.01, 436, "b.png")
+    assert Path("a.svg").exists() and Path("b.png").exists()
 
 
 def test_maps_are_tiles_and_vectors_bars_or_lines():
@@ -223,6 +259,55 @@ def test_boxes_tell_what_a_layer_is_and_how_it_learns():
     ax = display.plot(Figure().subplots())
     hatched = [bool(patch.get_hatch()) for patch in ax.patches if hasattr(patch, "get_boxstyle")]
     assert hatched == [box.first.name == "conv1" for box in display.boxes]
+
+
+def written(layer_type, text):
+    layer = 'layer {{ name: "x" type: "{}" top: "x" {} }}'.format(layer_type, text)
+    return forked(text=layer).boxes[0].lines[1]
+
+
+def test_windows_are_told_axis_by_axis():
+    for text, said in [
+        ("kernel_size: 3 kernel_size: 5", "3x5/1"),
+        ("kernel_size: 3 kernel_size: 5 stride: 2 stride: 1", "3x5/2x1"),
+        ("kernel_size: 3 kernel_size: 4 kernel_size: 5 stride: 2", "3x4x5/2"),
+        ("kernel_size: 3 stride: 2 stride: 2", "3x3/2"),
+        ("kernel_h: 3 kernel_w: 5 stride_h: 1 stride_w: 2", "3x5/1x2"),
+        ("kernel_size: 3 stride_h: 2 stride_w: 3", "3x3/2x3"),
+        ("", "1x1/1"),
+    ]:
+        param = "convolution_param {{ num_output: 8 {} }}".format(text)
+        for layer_type in ("Convolution", "Deconvolution"):
+            assert written(layer_type, param) == "{} 8, {}".format(layer_type, said)
+    for text, said in [
+        ("kernel_size: 3", "3x3/1"),
+        ("kernel_h: 3 kernel_w: 1 stride_h: 2 stride_w: 1", "3x1/2x1"),
+    ]:
+        assert written("Pooling", "pooling_param {{ {} }}".format(text)) == "MAX Pooling " + said
+
+
+def test_boxes_are_hatched_by_all_that_stands_in_them():
+    rates = "param {{ lr_mult: {0} }} param {{ lr_mult: {0} }} param {{ lr_mult: {0} }}".format
+    scale = "scale_param { bias_term: true }"
+    for first, inside, hatch in [
+        (("Convolution", rates(0)), ("ReLU", ""), "///"),
+        (("Convolution", rates(1)), ("ReLU", ""), ""),
+        (("ReLU", ""), ("Scale", rates(0) + scale), "///"),
+        (("Convolution", rates(0)), ("Scale", rates(0) + scale), "///"),
+        (("Convolution", rates(1)), ("Scale", rates(0) + scale), "..."),
+        (("Convolution", rates(0)), ("PReLU", rates(1)), "..."),
+        (("Convolution", rates(1)), ("BatchNorm", rates(0)), ""),
+        (("BatchNorm", rates(0)), ("ReLU", ""), "///"),
+        (("ReLU", ""), ("Dropout", ""), ""),
+    ]:
+        text = 'layer {{ name: "a" type: "{}" top: "a" {} }}'.format(*first)
+        text += 'layer {{ name: "b" type: "{}" bottom: "a" top: "a" {} }}'.format(*inside)
+        display = forked(text=text)
+        assert display.boxes[0].hatch == hatch, text
+        patches = display.plot(Figure().subplots()).patches
+        assert [patch.get_hatch() or "" for patch in patches] == [hatch]
+        if inside[0] == "Scale" and first[0] == "ReLU":
+            assert display.boxes[0].lines[1] == "ReLU · Scale frozen"
 
 
 def test_inputs_of_the_old_form_are_boxes_too():

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from caffetools.cli import ToolError
 from caffetools.files import whole_file
 from caffetools.pictures import picture_format
 
@@ -36,31 +37,48 @@ _SETTINGS = {
     "svg.hashsalt": "recaffe",
 }
 _DOTS_PER_INCH = 150
+# Of a PNG, which is drawn in memory with 4 bytes a pixel: 1 GiB. And what every matplotlib takes as
+# a side: 3.11 draws up to 2^23 pixels, but 3.3, which BVLC's interpreter has, less than 2^16.
+_MOST_PIXELS = 1 << 28
+_LONGEST_SIDE = (1 << 16) - 1
 # What matplotlib would write by itself, and is not to.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Let a command take ``--output``, the files that its figure is written to."""
+    """Let a command take ``--output``, the files that its figure is written to.
+
+    Reading the arguments raises :class:`ToolError` for a file of another ending.
+    """
     parser.add_argument(
         "--output",
-        type=Path,
+        type=_picture,
         nargs="+",
         required=True,
         help="PNG or SVG to write, by the name's ending; several to have both",
     )
 
 
+def _picture(name: str) -> Path:
+    path = Path(name)
+    picture_format(path)
+    return path
+
+
 @contextmanager
 def figure_file(paths: Sequence[Path], width: float, height: float) -> Iterator[Figure]:
     """A figure of ``width`` by ``height`` inches, written to all ``paths`` on leaving.
 
-    It becomes PNG or SVG by each path's ending; :class:`ToolError` for another one. A user's
+    It becomes PNG or SVG by each path's ending; :class:`ToolError` for another one, and for a PNG
+    of more than 2^28 pixels, or 65,535 in width or height, before anything is drawn. A user's
     matplotlibrc is set aside and the program's name and the time left out of the files, so that
     the same figure gives the same bytes. (As SVG not by an old matplotlib, such as that of BVLC's
     interpreter, which names clip paths by their places in memory.)
     """
     kinds = [picture_format(path) for path in paths]
+    for path, kind in zip(paths, kinds):
+        if kind == "png":
+            _check_size(path, width, height)
     with style.context(["default", _SETTINGS]):
         # The matplotlib of BVLC's interpreter does not know layout="constrained" yet.
         figure = Figure(figsize=(width, height), constrained_layout=True)
@@ -68,6 +86,16 @@ def figure_file(paths: Sequence[Path], width: float, height: float) -> Iterator[
         for path, kind in zip(paths, kinds):
             with whole_file(path) as partial:
                 figure.savefig(partial, format=kind, dpi=_DOTS_PER_INCH, metadata=_METADATA[kind])
+
+
+def _check_size(path: Path, width: float, height: float) -> None:
+    pixels = [int(side * _DOTS_PER_INCH) for side in (width, height)]
+    if max(pixels) > _LONGEST_SIDE or pixels[0] * pixels[1] > _MOST_PIXELS:
+        raise ToolError(
+            f"{path}: the figure would have {pixels[0]} x {pixels[1]} pixels (width x height), "
+            f"more than the {_LONGEST_SIDE} of a side or the {_MOST_PIXELS} in all that are "
+            "drawn; let it show less, or write an .svg alone"
+        )
 
 
 def line_style(index: int) -> dict:

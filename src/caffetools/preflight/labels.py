@@ -14,7 +14,7 @@ from caffetools.prototxt import HEAD_PARAMETERS
 
 _IMBALANCE = 10  # times as many images of one class as of another
 # Shares of the changes of label that a random order has.
-_PARTLY_SORTED, _SORTED = 0.5, 0.25
+PARTLY_SORTED, SORTED = 0.5, 0.25
 
 
 def outputs(layers: Sequence[Any]) -> Optional[int]:
@@ -102,9 +102,9 @@ def _spread(place: str, sizes: np.ndarray) -> Iterator[Finding]:
 def order(records: Records, batch_size: int) -> Iterator[Finding]:
     """Records sorted by class, whose batches would hold one class each."""
     found, expected = run_ends(records.labels), expected_run_ends(records.labels)
-    if found < _PARTLY_SORTED * expected and batch_size < records.entries:
+    if found < PARTLY_SORTED * expected and batch_size < records.entries:
         yield Finding(
-            ERROR if found < _SORTED * expected else WARNING, "shuffling", str(records.place),
+            ERROR if found < SORTED * expected else WARNING, "shuffling", str(records.place),
             f"records are not shuffled: their label changes {found} times, in a random order it "
             f"would about {expected:.0f} times; so batches of {batch_size} hold few classes each",
             "convert the images again with --shuffle",

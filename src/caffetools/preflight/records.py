@@ -10,14 +10,11 @@ import numpy as np
 
 from caffetools import databases
 from caffetools.cli import ToolError
+from caffetools.datum_fields import read_fields
 from caffetools.datums import pixels
 
 MOST_LABELS = 200_000  # records whose labels are looked at; of more, evenly spaced ones
 MOST_IMAGES = 64
-
-# Fields of a Datum, and the wire types that they may come in.
-_DATUM_LABEL = 5
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -79,48 +76,8 @@ def look_through(place: Path, backend: str) -> Records:
 
 
 def label_of(value: memoryview) -> int:
-    """The label of a serialized Datum, 0 if it has none.
-
-    Protobuf would copy the pixels, which makes a hundred times the work: of a data set on disk
-    this reads the first and the last page of each record. ValueError where it is no Datum.
-    """
-    label, position = 0, 0
-    while position < len(value):
-        tag, position = _varint(value, position)
-        kind = tag & 7
-        if kind == _VARINT:
-            number, position = _varint(value, position)
-            if tag >> 3 == _DATUM_LABEL:
-                label = _signed(number)
-        elif kind == _BYTES:
-            length, position = _varint(value, position)
-            position += length
-        elif kind in (_FIXED32, _FIXED64):
-            position += 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError(f"it has a field of wire type {kind}")
-    if position > len(value):
-        raise ValueError("it is cut off")
-    return label
-
-
-def _varint(value: memoryview, position: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if position >= len(value):
-            raise ValueError("it is cut off")
-        byte = value[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, position
-    raise ValueError("it has a number of more than ten bytes")
-
-
-def _signed(number: int) -> int:
-    """An int32, which protobuf writes in 64 bits."""
-    low = number & 0xFFFFFFFF
-    return low - (1 << 32) if low >= 1 << 31 else low
+    """The label of a serialized Datum, 0 if it has none; ValueError where it is no Datum."""
+    return read_fields(value).label
 
 
 def run_ends(labels: np.ndarray) -> int:
@@ -129,12 +86,20 @@ def run_ends(labels: np.ndarray) -> int:
 
 
 def expected_run_ends(labels: np.ndarray) -> float:
-    """How often it would in a random order: ``(N - 1) (1 - sum_c n_c (n_c - 1) / N (N - 1))``."""
-    count = len(labels)
+    """How often it would in a random order, as :func:`expected_changes` tells."""
+    return expected_changes(np.unique(labels, return_counts=True)[1])
+
+
+def expected_changes(sizes: np.ndarray) -> float:
+    """How often the label changes in a random order of classes of these sizes.
+
+    It is ``(N - 1) (1 - sum_c n_c (n_c - 1) / N (N - 1))``.
+    """
+    sizes = sizes.astype(np.float64)
+    count = float(sizes.sum())
     if count < 2:
         return 0.0
-    sizes = np.unique(labels, return_counts=True)[1].astype(np.float64)
-    return float((count - 1) * (1 - np.sum(sizes * (sizes - 1)) / (count * (count - 1))))
+    return (count - 1) * (1 - float(np.sum(sizes * (sizes - 1))) / (count * (count - 1)))
 
 
 def some(names: list[str], most: int = 5) -> str:

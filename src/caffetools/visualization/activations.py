@@ -25,7 +25,7 @@ _MOST_MAPS = 64
 _MOST_BLOBS = 200
 _MOST_BARS = 60
 _COLUMNS = 4
-_TALLEST = 400.0  # inches; matplotlib draws no more than 65,536 pixels
+_LONGEST = 400.0  # inches of a side: 60,000 pixels, and a PNG has at most 65,535
 _PANEL = 2.3  # inches
 
 
@@ -117,16 +117,16 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     subject = Subject(options)
     blobs = blob_names(subject.net.net, options.blob)
-    pages = panels_of(subject.net, subject.all_inputs(), blobs)
     # A page of its own for one image; of several, a column each, for comparing.
-    columns = _COLUMNS if len(pages) == 1 else len(pages)
-    count = len(blobs) + 1
-    rows = -(-count // _COLUMNS) if len(pages) == 1 else count
-    if rows * _PANEL > _TALLEST or columns * _PANEL > _TALLEST:
+    images, count = len(subject.chosen.names), len(blobs) + 1
+    columns = _COLUMNS if images == 1 else images
+    rows = -(-count // _COLUMNS) if images == 1 else count
+    if rows * _PANEL > _LONGEST or columns * _PANEL > _LONGEST:
         raise ToolError(
-            f"{len(blobs)} blobs of {len(pages)} images are more than fit a picture; choose some "
+            f"{len(blobs)} blobs of {images} images are more than fit a picture; choose some "
             "with --blob, or fewer images"
         )
+    pages = panels_of(subject.net, subject.all_inputs(), blobs)
     with figure_file(options.output, columns * _PANEL, rows * _PANEL) as figure:
         axes = figure.subplots(rows, columns, squeeze=False)
         in_order = axes.reshape(1, -1) if len(pages) == 1 else axes.T

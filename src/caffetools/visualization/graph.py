@@ -2,7 +2,8 @@
 
 A layer stands one row below the lowest of those it reads from, and layers that work in place, as
 ReLU and Dropout do, stand in the box of the layer before. Boxes tell the type, so that the colours
-are no more than a help; layers that do not learn though they have weights are hatched.
+are no more than a help; boxes are hatched where their layers have weights and none of these learn,
+and dotted where some do. (A BatchNorm counts where it is alone: its statistics have no rate.)
 """
 
 from __future__ import annotations
@@ -62,8 +63,16 @@ class Box:
     @property
     def lines(self) -> list[str]:
         """What is written in it: the name, then type and settings, then the layers in place."""
-        inside = [f"{layer.type}" for layer in self.layers[1:]]
+        inside = [layer.type + " frozen" * is_frozen(layer) for layer in self.layers[1:]]
         return [_short(self.first.name), _short(" · ".join([settings(self.first), *inside]))]
+
+    @property
+    def hatch(self) -> str:
+        """The box's pattern: lines where nothing in it learns, dots where some layers do not."""
+        weighted = [layer for layer in self.layers if prototxt.learnable_blobs(layer)]
+        judged = [layer for layer in weighted if layer.type != "BatchNorm"] or weighted
+        frozen = [is_frozen(layer) for layer in judged]
+        return HATCHES[2 * any(frozen) - all(frozen)] if frozen else HATCHES[0]
 
 
 def settings(layer: Any) -> str:
@@ -71,15 +80,15 @@ def settings(layer: Any) -> str:
     parts = [layer.type]
     if layer.type in ("Convolution", "Deconvolution"):
         param = layer.convolution_param
-        kernel = param.kernel_h or [*param.kernel_size, 1][0]
-        stride = param.stride_h or [*param.stride, 1][0]
-        parts.append(f"{param.num_output}, {kernel}x{param.kernel_w or kernel}/{stride}")
+        kernel = _axes(param.kernel_size, param.kernel_h, param.kernel_w)
+        stride = _axes(param.stride, param.stride_h, param.stride_w)
+        parts.append(f"{param.num_output}, {_window(kernel, stride)}")
     elif layer.type == "Pooling":
         param = layer.pooling_param
-        kernel = param.kernel_h or param.kernel_size
-        window = "global" if param.global_pooling else f"{kernel}x{param.kernel_w or kernel}"
-        stride = "" if param.global_pooling else f"/{param.stride_h or param.stride}"
-        parts = [f"{param.PoolMethod.Name(param.pool)} {layer.type}", window + stride]
+        kernel = _axes([param.kernel_size], param.kernel_h, param.kernel_w)
+        stride = _axes([param.stride], param.stride_h, param.stride_w)
+        window = "global" if param.global_pooling else _window(kernel, stride)
+        parts = [f"{param.PoolMethod.Name(param.pool)} {layer.type}", window]
     elif layer.type == "InnerProduct":
         parts.append(str(layer.inner_product_param.num_output))
     rates = [spec.lr_mult for spec in layer.param]
@@ -88,6 +97,20 @@ def settings(layer: Any) -> str:
     elif prototxt.learnable_blobs(layer) and set(rates) - {1.0, 2.0}:
         parts.append("lr " + ",".join(f"{rate:g}" for rate in rates))
     return " ".join(parts)
+
+
+def _axes(sizes: Sequence[int], height: int, width: int) -> list[int]:
+    """A size an axis: those of height and width, or else the listed ones, one being for all."""
+    if height or width:
+        return [height, width]
+    sizes = [*sizes] or [1]
+    return sizes * 2 if len(sizes) == 1 else sizes
+
+
+def _window(kernel: Sequence[int], stride: Sequence[int]) -> str:
+    """``3x5/2``, the stride an axis where they differ: ``3x5/2x1``."""
+    steps = stride[:1] if len(set(stride)) == 1 else stride
+    return "x".join(map(str, kernel)) + "/" + "x".join(map(str, steps))
 
 
 def is_frozen(layer: Any) -> bool:
@@ -207,18 +230,19 @@ def _plot_box(box: Box, ax: Axes) -> None:
     x, y = box.column * _COLUMN, box.row * _ROW
     is_loss = prototxt.is_loss(box.first)
     colour = _LOSS if is_loss else _COLOURS.get(box.first.type, _OTHER)
+    hatch = box.hatch
     ax.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - height / 2), width, height,
             boxstyle="round,pad=0,rounding_size=0.1", facecolor=colour, edgecolor="#1d2733",
-            linewidth=0.8, hatch=HATCHES[1] if is_frozen(box.first) else "", zorder=2,
+            linewidth=0.8, hatch=hatch, zorder=2,
         )
     )  # fmt: skip
     behind = {"boxstyle": "square,pad=0.1", "facecolor": colour, "edgecolor": "none"}
     for line, shift, weight in zip(box.lines, (-0.13, 0.15), ("bold", "normal")):
         ax.text(
             x, y + shift, line, ha="center", va="center", fontsize=8, fontweight=weight,
-            bbox=behind if is_frozen(box.first) else None, zorder=3,
+            bbox=behind if hatch else None, zorder=3,
         )  # fmt: skip
 
 

@@ -19,6 +19,9 @@ from caffetools.scoring import load
 from caffetools.visualization import images
 from caffetools.visualization.images import Chosen
 
+# In phase TEST these leave the values as they are; their bottom's shape may become another.
+_SAME_VALUES = ("Dropout", "Flatten", "Reshape", "Split")
+
 
 @dataclass(frozen=True)
 class Answering:
@@ -74,6 +77,7 @@ class Answering:
 def answering(message: Any, weights: Path, output: Optional[str] = None) -> Answering:
     """The net of a deploy NetParameter, with its weights.
 
+    A Softmax at its end that works in place, and so overwrites the scores, gets a top of its own.
     Raises :class:`ToolError` unless it has one input with four axes and, where none is named as
     ``output``, one output.
     """
@@ -86,9 +90,44 @@ def answering(message: Any, weights: Path, output: Optional[str] = None) -> Answ
             f"found the inputs {', '.join(inputs) or 'none'} and the outputs "
             f"{', '.join(outputs) or 'none'}"
         )
-    last = prototxt.producers(message.layer, outputs[0])[-1]
-    scores = last.bottom[0] if last.type == "Softmax" else outputs[0]
-    return Answering(net, message, inputs[0], scores, outputs[0])
+    output = outputs[0]
+    softmax = _softmax_at_the_end(message, output)
+    if softmax is None:
+        return Answering(net, message, inputs[0], output, output)
+    scores = softmax.bottom[0]
+    if scores in softmax.top:
+        message, probabilities = _scores_kept(message, softmax)
+        return answering(message, weights, probabilities if output == scores else output)
+    return Answering(net, message, inputs[0], scores, output)
+
+
+def _softmax_at_the_end(message: Any, output: str) -> Optional[Any]:
+    """The Softmax whose probabilities the blob ``output`` is, None where it is none's."""
+    layers = prototxt.phase_view(message, prototxt.TEST)
+    for layer in reversed(layers):
+        if output in layer.top:
+            if layer.type not in _SAME_VALUES:
+                return layer if layer.type == "Softmax" else None
+            output = layer.bottom[0]
+    return None
+
+
+def _scores_kept(message: Any, softmax: Any) -> tuple[Any, str]:
+    """A copy of a net whose Softmax works in place, with a top of its own; and that top's name.
+
+    Layers after it read and write the new blob as they did that of the scores.
+    """
+    scores = softmax.bottom[0]
+    name = f"{scores}_softmax"
+    while name in prototxt.blob_names(message):
+        name += "_"
+    copy = prototxt.copy_net(message)
+    place = list(message.layer).index(softmax)
+    copy.layer[place].top[0] = name
+    for layer in copy.layer[place + 1 :]:
+        for blobs in (layer.bottom, layer.top):
+            blobs[:] = [name if blob == scores else blob for blob in blobs]
+    return copy, name
 
 
 def up_to_scores(net: Answering, weights: Path, force_backward: bool = False) -> Answering:
@@ -98,7 +137,11 @@ def up_to_scores(net: Answering, weights: Path, force_backward: bool = False) ->
     """
     message = prototxt.copy_net(net.message)
     if net.scores != net.output:
-        message.layer.remove(prototxt.producers(message.layer, net.output)[-1])
+        softmax = _softmax_at_the_end(message, net.output)
+        layers = list(message.layer)
+        place = layers.index(softmax)
+        for layer in [layers[place], *prototxt.downstream(layers, place)]:
+            message.layer.remove(layer)
     message.force_backward = force_backward
     return answering(message, weights)
 
