@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import lmdb
 
@@ -19,7 +20,7 @@ BACKENDS = ("lmdb", "leveldb")
 LONGEST_KEY = 511  # bytes; a constant of every common build of LMDB
 
 _RECORDS_AT_ONCE = 1000  # as convert_imageset
-_BYTES_AT_ONCE = 1 << 26  # or fewer records, if they are large: these wait in memory
+_BYTES_AT_ONCE = 1 << 25  # or fewer records, if they are large: these wait in memory
 _FIRST_MAP_SIZE = 1 << 24  # bytes; doubled as often as it takes
 
 Records = Iterable[tuple[bytes, bytes]]
@@ -31,9 +32,15 @@ def write(folder: Path, records: Records, backend: str = "lmdb") -> None:
 
     Raises :class:`ToolError` if that fails, by a key that is too long or a disk that is full.
     """
-    with opened(folder, backend) as put:
+    with opened(folder, backend) as put, ThreadPoolExecutor(max_workers=1) as writer:
+        # A thread writes one batch while the next is made, which decoding images has need of.
+        writing: Optional[Future[None]] = None
         for batch in _batches(records):
-            put(batch)
+            if writing:
+                writing.result()
+            writing = writer.submit(put, batch)
+        if writing:
+            writing.result()
 
 
 def require_room(folder: Path, count: int, size: int) -> None:
@@ -149,6 +156,7 @@ def _new_lmdb(folder: Path) -> Iterator[Put]:
 
             def put(records: Records) -> None:
                 _put(environment, list(records))
+                environment.sync(True)
 
             yield put
             environment.sync(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
+from caffetools.datum_fields import read_fields
 
 
 def datum_bytes(image: np.ndarray, label: int) -> bytes:
@@ -46,22 +47,27 @@ def encode(image: np.ndarray, kind: str) -> bytes:
         raise ToolError(f"{kind}: OpenCV cannot encode images so; take png or jpg") from error
 
 
-def pixels(value: bytes) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of a serialized ``Datum``; raises ValueError if it has none."""
+def pixels(value: Union[bytes, memoryview]) -> np.ndarray:
+    """The pixels ``(C, H, W)`` of a serialized ``Datum``, a view of its bytes where they are raw.
+
+    Raises ValueError if it has none.
+    """
     try:
-        datum = caffe_pb2.Datum.FromString(value)
-    except DecodeError as error:
-        raise ValueError("the value is not a Datum") from error
+        datum = read_fields(memoryview(value))
+    except ValueError as error:
+        raise ValueError(f"the value is not a Datum: {error}") from error
     if datum.encoded:
         return _decoded(datum.data)
-    shape = (datum.channels, datum.height, datum.width)
-    flat = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data)
+    shape = datum.shape
+    flat = np.frombuffer(datum.data, np.uint8)
+    if not flat.size and datum.floats:
+        flat = np.concatenate(datum.floats)
     if flat.size != np.prod(shape) or not flat.size:
         raise ValueError(f"{flat.size} values for the shape (channels, height, width) {shape}")
     return flat.reshape(shape)
 
 
-def _decoded(data: bytes) -> np.ndarray:
+def _decoded(data: memoryview) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None:
         raise ValueError("an encoded image that cannot be decoded")
