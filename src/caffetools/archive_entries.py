@@ -12,13 +12,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Optional
 
 from caffetools.cli import ToolError
-from caffetools.compressed import DAMAGE, decompressed
+from caffetools.compressed import DAMAGE, decompressed, told
 
 BLOCK = 1 << 16  # bytes
 LARGEST_HEADER = 1 << 18  # bytes of a tar's long names and the like
@@ -149,13 +148,12 @@ class _Forward:
 def _tar_entries(archive: Path, stream: io.BufferedIOBase, meter: Meter) -> Iterator[Entry]:
     forward = _Forward(stream, meter)
     try:
-        reader = tarfile.TarFile(fileobj=forward, encoding="utf-8")  # type: ignore[arg-type]
+        with told(archive):
+            reader = tarfile.TarFile(fileobj=forward, encoding="utf-8")  # type: ignore[arg-type]
     except tarfile.ReadError as error:
         _none(archive, f"neither ({error})")
-    except DAMAGE as error:
-        raise _damaged(archive, error) from error
     while True:
-        with _told(archive):
+        with told(archive, _HOSTILE):
             member = reader.next()
         if member is None:
             break
@@ -178,7 +176,7 @@ def _require_end(archive: Path, forward: _Forward) -> None:
             f"{archive}: is cut off or damaged: there is neither a header nor the mark of the end "
             f"before byte {forward.tell()}; bring it anew"
         )
-    with _told(archive):
+    with told(archive, _HOSTILE):
         while forward.read(BLOCK):
             if forward.last.strip(b"\0"):
                 raise tarfile.ReadError("it goes on after the mark of its end")
@@ -201,7 +199,7 @@ class _Bounded(io.BufferedReader):
 def _zip_entries(archive: Path, meter: Meter, most: int) -> Iterator[Entry]:
     with _Bounded(io.FileIO(str(archive))) as stream:
         stream.most = max(BLOCK * 2, DIRECTORY_BYTES * most)
-        with _told(archive):
+        with told(archive, _HOSTILE):
             reader = zipfile.ZipFile(stream)
         for info in reader.infolist():
             # zipfile's own name ends where this one has a NUL.
@@ -249,24 +247,11 @@ _HOSTILE = (
 )
 
 
-@contextmanager
-def _told(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except _HOSTILE as error:
-        raise _damaged(archive, error) from error
-
-
 def _checked(archive: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The same blocks; an error of reading them is the archive's, and not of who writes them."""
     while True:
-        with _told(archive):
+        with told(archive, _HOSTILE):
             block = next(blocks, None)
         if block is None:
             return
         yield block
-
-
-def _damaged(archive: Path, error: Exception) -> ToolError:
-    said = str(error) or type(error).__name__
-    return ToolError(f"{archive}: is cut off or damaged: {said}; bring it anew")

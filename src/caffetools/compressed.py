@@ -11,7 +11,11 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from caffetools.cli import ToolError
 
 # What the errors of a damaged file are, whatever it is compressed by.
 DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error)
@@ -43,6 +47,16 @@ def decompressed(stream: io.BufferedIOBase) -> io.BufferedIOBase:
     if head.startswith(MAGIC["xz"]):
         return io.BufferedReader(_Xz(stream))
     return stream
+
+
+@contextmanager
+def told(path: Path, kinds: tuple[type[Exception], ...] = DAMAGE) -> Iterator[None]:
+    """Raise errors of a damaged file as a :class:`ToolError` that names the file."""
+    try:
+        yield
+    except kinds as error:
+        said = str(error) or type(error).__name__
+        raise ToolError(f"{path}: is cut off or damaged: {said}; bring it anew") from error
 
 
 class _Xz(io.RawIOBase):
