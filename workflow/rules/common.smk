@@ -68,12 +68,9 @@ def database_folder(wildcards, input):
 
 
 def listing(dataset):
-    """Changes when an image of a user's folder is added, removed or replaced."""
-    folder = Path(PLAN.folder(dataset))
-    is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
-    if is_made or not folder.is_dir():
-        return ""
-    return folder_digest(folder)
+    """Changes when a file of a user's folder is added, removed or replaced."""
+    folder = PLAN.given_folder(dataset)
+    return folder_digest(Path(folder)) if folder and Path(folder).is_dir() else ""
 
 
 def runs(pattern, experiments=None):
