@@ -204,7 +204,10 @@ def test_defaults_are_filled_in():
     check_config(config, SCHEMA)
     validate(config, str(SCHEMA))
     assert config["seeds"] == [0]
-    assert config["dataset"]["split"] == {"train": 0.7, "val": 0.1, "test": "rest", "seed": 0}
+    assert config["dataset"]["split"] == {
+        "train": 0.7, "val": 0.1, "test": "rest", "seed": 0, "given": True,
+    }  # fmt: skip
+    assert config["dataset"]["strict"] is False
     assert config["dataset"]["image"] == {"width": 256, "height": 256, "gray": False}
     assert config["model"]["subtract_mean"] is False
     assert config["experiments"]["one"] == {

@@ -90,6 +90,22 @@ def test_a_table_gives_classes_splits_and_groups(here):
     assert (facts["classes"], facts["totals"]) == (["a", "b"], {"train": 2, "val": 2, "test": 2})
 
 
+def test_a_table_of_one_split_alone_tells_none(here):
+    rows = ["path,label,split", *(f"of 2019/{i}.png,{i % 2},train" for i in range(8))]
+    Path("table.csv").write_text("\n".join(rows))
+    facts = json.loads((run("--index", "table.csv", *SHARES) / "summary.json").read_text())
+    assert (facts["totals"], facts["given"]) == ({"train": 4, "val": 2, "test": 2}, [])
+
+
+def test_given_splits_may_be_ignored(here):
+    Path("train.txt").write_text(names([0, 1]))
+    Path("test.txt").write_text(names(range(2, 8)))
+    lists = ["--train-list", "train.txt", "--test-list", "test.txt"]
+    output = run(*lists, "--ignore-splits", *SHARES)
+    facts = json.loads((output / "summary.json").read_text())
+    assert (facts["totals"], facts["given"]) == ({"train": 4, "val": 2, "test": 2}, [])
+
+
 def test_groups_of_a_table_stay_whole(here):
     rows = ["path,label,group", *(f"of 2019/{i}.png,{i % 2},{i // 2}" for i in range(8))]
     Path("table.csv").write_text("\n".join(rows))
@@ -145,7 +161,10 @@ def test_what_a_list_names_and_is_not_there_is_dropped_and_strict_ends(here):
         ("path,label\na.png,9999999999\n", "table.csv:2: expected labels from 0 to 999999"),
         ("path,label\n,1\n", "table.csv:2: expected a path, found none"),
         ("path,class\na.png,\n", "the class with the label 0 has no name"),
-        ("path,label,split\na.png,0,dev\n", "expected train, val, test or no split, found 'dev'"),
+        (
+            "path,label,split\na.png,0,dev\nb.png,1,train\n",
+            "expected train, val, test or no split, found 'dev'",
+        ),
         (
             "path,label,class\na.png,0,cat\nb.png,0,dog\n",
             "the label 0 is the class 'cat' in one row and 'dog' in another",

@@ -120,6 +120,19 @@ def _bring(
         )
 
 
+def require_checksums(path: Path, checksums: Mapping[str, str]) -> None:
+    """Raise ToolError unless the file has all of ``checksums``, told as to :func:`fetch`."""
+    for algorithm, expected in checksums.items():
+        _require_hex(algorithm, expected)
+    difference = _difference(
+        path, {algorithm: expected.lower() for algorithm, expected in checksums.items()}
+    )
+    if difference is not None:
+        raise ToolError(
+            f"{path}: its {difference}. Either the file is another one, or the checksum is wrong"
+        )
+
+
 def _difference(path: Path, wanted: Mapping[str, str]) -> Optional[str]:
     """The first checksum that is not as told, in words; None if all are."""
     for algorithm, expected in wanted.items():

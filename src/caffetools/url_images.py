@@ -18,7 +18,7 @@ import os
 import shutil
 import urllib.parse
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Optional
 
-from caffetools.classes import read_names
+from caffetools.classes import class_folders
 from caffetools.cli import ToolError, run
 from caffetools.download import Partial, download
 from caffetools.files import whole_directory, write_csv
@@ -115,33 +115,6 @@ def _text(path: Path) -> io.TextIOBase:
     if path.suffix == ".gz":
         return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
-
-
-def class_folders(names: Optional[Path], labels: Collection[int]) -> dict[int, str]:
-    """A folder's name for each label: its line of the file ``names``, or its number.
-
-    Raises :class:`ToolError` where there are too few lines, or one cannot be a folder's name.
-    """
-    if names is None:
-        width = len(str(max(labels)))
-        return {label: f"{label:0{width}d}" for label in labels}
-    lines = [line.strip() for line in read_names(names)]
-    if max(labels) >= len(lines):
-        raise ToolError(
-            f"{names}: expected a line for each label up to {max(labels)}, found {len(lines)}"
-        )
-    for label in labels:
-        name = lines[label]
-        if not name or name.startswith(".") or "/" in name or "\0" in name:
-            raise ToolError(
-                f"{names}:{label + 1}: {name!r} cannot be the name of a class folder; leave out "
-                "'/', and a '.' at its beginning"
-            )
-    chosen = {label: lines[label] for label in labels}
-    twice = [name for name, count in Counter(chosen.values()).items() if count > 1]
-    if twice:
-        raise ToolError(f"{names}: {twice[0]!r} stands there twice; expected a name for each class")
-    return chosen
 
 
 # --- the images -------------------------------------------------------------------------

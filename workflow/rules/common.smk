@@ -68,15 +68,14 @@ def database_folder(wildcards, input):
 
 
 def listing(dataset):
-    """Changes when an image of a user's folder is added, removed or replaced."""
-    folder = Path(PLAN.folder(dataset))
-    is_made = PLAN.is_built_in(dataset) or PLAN.is_table(dataset)
-    if is_made or not folder.is_dir():
+    """Changes when a file of a user's folder is added, removed or replaced."""
+    folder = PLAN.given_folder(dataset)
+    if not folder or not Path(folder).is_dir():
         return ""
     # Of listed images the folder may hold many more, or be the root of all.
     if PLAN.is_listed(dataset):
-        return files_digest(folder, PLAN.listed_paths(dataset))
-    return folder_digest(folder)
+        return files_digest(Path(folder), PLAN.listed_paths(dataset))
+    return folder_digest(Path(folder))
 
 
 def runs(pattern, experiments=None):

@@ -1,64 +1,14 @@
-# From images to LMDBs.
-
-
-rule example_images:
-    """Write one of the built-in example sets as PNG files in class folders."""
-    output:
-        directory("results/{dataset}/images"),
-    log:
-        "results/{dataset}/logs/example_images.log",
-    benchmark:
-        "results/{dataset}/benchmarks/example_images.tsv"
-    wildcard_constraints:
-        dataset=one_of(filter(PLAN.is_built_in, PLAN.datasets)),
-    conda:
-        "../../envs/recaffe.yaml"
-    params:
-        code=source_digest("caffetools.examples"),
-        options=lambda wildcards: PLAN.example_options(wildcards.dataset),
-    shell:
-        "python -m caffetools.examples {params.options:q} --output {output:q} 2> {log:q}"
-
-
-rule url_images:
-    """Fetch the images of a table of addresses into class folders, and tell which are lost."""
-    input:
-        table=lambda wildcards: PLAN.dataset(wildcards.dataset)["source"],
-        names=lambda wildcards: PLAN.dataset(wildcards.dataset)["table"].get(
-            "names", []
-        ),
-    output:
-        images=directory("results/{dataset}/images"),
-    log:
-        main="results/{dataset}/logs/url_images.log",
-        # No output, which Snakemake would delete where too many are lost.
-        lost="results/{dataset}/lost.csv",
-    benchmark:
-        "results/{dataset}/benchmarks/url_images.tsv"
-    wildcard_constraints:
-        dataset=one_of(filter(PLAN.is_table, PLAN.datasets)),
-    conda:
-        "../../envs/recaffe.yaml"
-    params:
-        code=source_digest("caffetools.url_images"),
-        # Outside the outputs, which Snakemake deletes when a job fails.
-        store="results/{dataset}/downloads",
-        options=lambda wildcards: PLAN.table_options(wildcards.dataset),
-    shell:
-        "python -m caffetools.url_images --table {input.table:q} {params.options:q}"
-        " --store {params.store:q} --output {output.images:q} --table-of-lost {log.lost:q}"
-        " 2> {log.main:q}"
+# From class folders to LMDBs.
 
 
 rule dataset:
     """Check the images, and split them into train, val and test."""
     input:
-        folder=lambda wildcards: (
-            PLAN.folder(wildcards.dataset)
-            if PLAN.is_built_in(wildcards.dataset) or PLAN.is_table(wildcards.dataset)
-            else []
-        ),
-        lists=lambda wildcards: list(PLAN.listings(wildcards.dataset).values()),
+        folder=lambda wildcards: PLAN.made_folders(wildcards.dataset),
+        lists=lambda wildcards: [
+            *PLAN.listings(wildcards.dataset).values(),
+            *PLAN.made_index(wildcards.dataset),
+        ],
     output:
         manifest="results/{dataset}/dataset/manifest.csv",
         classes="results/{dataset}/dataset/classes.txt",

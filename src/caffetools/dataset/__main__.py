@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     for split in SPLITS:
         add(f"--{split}", required=True, metavar="N|FRACTION|rest")
     add("--seed", type=int, default=0)
+    add("--ignore-splits", action="store_true", help="divide what lists or table divide already")
     add("--group", metavar="PATTERN", help="what images of one group have in common in their paths")
     add("--folds", type=int, default=0, metavar="K", help="divide into K parts; one is the test")
     add("--fold", type=int, default=0, metavar="I", help="which one, from 0")
@@ -192,6 +193,8 @@ def main(arguments: Sequence[str]) -> None:
     if lies_inside(options.output, options.source):
         raise ToolError(f"--output {options.output}: lies in the source folder; choose another")
     found, classes = find(options)
+    if options.ignore_splits:
+        found = [entry._replace(split="") for entry in found]
     found = grouped(found, options.group)
     examined, thumbnails = examine_all(options.source, found, options.max_pixels)
     _tell_dropped(examined, options.strict)

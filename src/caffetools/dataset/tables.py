@@ -68,10 +68,16 @@ def _check_names(classes: Sequence[str], place: object) -> None:
 
 
 def from_table(path: Path, names: Optional[Path]) -> tuple[list[Entry], list[str]]:
-    """The images of a table, and the classes: by label, or where there is none by name."""
+    """The images of a table, and the classes: by label, or where there is none by name.
+
+    A table that tells the same split of all images tells none.
+    """
     records = list(_records(path))
     if not records:
         raise ToolError(f"{path}: expected a row an image, found none")
+    if len({record.get("split") for _, record in records}) == 1:
+        for _, record in records:
+            record.pop("split", None)
     if "label" in records[0][1]:
         entries = [_labelled(record, place) for place, record in records]
         classes = _told_classes(entries, path) if names is None else _classes(entries, names, path)
