@@ -135,6 +135,22 @@ def test_the_same_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tree() == tree()
 
 
+def test_an_old_index_never_stands_beside_new_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may end between the two renamings."""
+    write_idx(tmp_path)
+    bring(tmp_path, "idx")
+
+    def end(partial: Path, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("caffetools.files.put_in_place", end)
+    with pytest.raises(KeyboardInterrupt):
+        bring(tmp_path, "idx")
+    assert not (tmp_path / "index.csv").exists()
+
+
 def test_unpacked_files_beside_the_packed_ones_are_read(tmp_path: Path) -> None:
     write_idx(tmp_path, ".gz")
     write_idx(tmp_path, "")
