@@ -46,6 +46,16 @@ def test_configurations_are_valid(document, text):
     check_config({**default, **yaml.safe_load(text)}, SCHEMA)
 
 
+def test_splits_of_the_table_are_valid():
+    page = (ROOT / "docs" / "how-to" / "data-sets.md").read_text(encoding="utf-8")
+    splits = re.findall(r"^\| .* \| `(\{.*\})`.* \|$", page, re.MULTILINE)
+    assert len(splits) == 6
+    default = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    for text in splits:
+        default["dataset"]["split"] = yaml.safe_load(text)
+        check_config(default, SCHEMA)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("document", "text"), PYTHON, ids=lambda value: str(value)[:30])
 def test_python_runs_on_the_default_results(document, text):

@@ -91,10 +91,12 @@ def test_a_table_with_groups_and_a_maximum(miniature):
 
 def test_every_fold_has_a_test_of_its_own(miniature):
     tested = []
+    miniature.config["dataset"]["split"] = {"val": 0, "folds": 3, "fold": 0}
     for fold in range(3):
-        miniature.config["dataset"]["split"] = {"val": 0, "folds": 3, "fold": fold}
-        miniature.run(SUMMARY)
-        tested += (miniature.folder / "results/bars/dataset/test.txt").read_text().splitlines()
+        told = f"dataset={{name: bars{fold}, split: {{fold: {fold}}}}}"
+        miniature.run(f"results/bars{fold}/dataset/summary.json", "--config", told)
+        results = miniature.folder / f"results/bars{fold}"
+        tested += (results / "dataset" / "test.txt").read_text().splitlines()
     assert sorted(tested) == sorted(f"{path} {label}" for path, label in photos(miniature))
 
 
