@@ -47,7 +47,7 @@ def split_of(path: Path, split: str) -> tuple[np.ndarray, list[int]]:
     """The images of a split as they are in the files, in order, and their labels."""
     rows = [row for row in index(path) if row["split"] == split]
     files = [cv2.imread(str(path / "out" / row["path"]), cv2.IMREAD_UNCHANGED) for row in rows]
-    assert all(row["path"].startswith(f"{row['class']}/{split}.") for row in rows)
+    assert all(row["path"].startswith(f"{row['class']}/{split or 'image'}.") for row in rows)
     assert not any(row["group"] for row in rows)
     return np.stack(files), [int(row["label"]) for row in rows]
 

@@ -12,7 +12,7 @@ from caffetools import databases
 from caffetools.cli import ToolError
 
 # A file that each kind has.
-_MARKS = {"lmdb": "data.mdb", "leveldb": "CURRENT"}
+MARKS = {"lmdb": "data.mdb", "leveldb": "CURRENT"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Database:
 
 def find(path: Path) -> Database:
     """The database in the folder ``path``. Raises :class:`ToolError` if there is none."""
-    for backend, mark in _MARKS.items():
+    for backend, mark in MARKS.items():
         if (path / mark).is_file():
             return Database(path, backend)
     left = sorted(path.parent.glob(f".{glob.escape(path.name)}.*.partial"))

@@ -1,9 +1,9 @@
-"""Bring images that lie in IDX files, in CIFAR's batches or in Parquet into class folders.
+"""Bring images of IDX files, CIFAR's batches, Parquet or databases into class folders.
 
 ``--source`` is the folder of these files. ``--output`` becomes a folder with a sub-folder a class:
-of IDX and CIFAR PNG files, whose pixels are those of the source; of Parquet the very files that are
-in it. ``--index`` becomes a CSV with the columns path, label, class, split and group, where split
-is the files' own: train, val or test. The same source gives the same bytes.
+of IDX and CIFAR PNG files, whose pixels are those of the source; of Parquet and of encoded records
+the very files that are in it. ``--index`` becomes a CSV with the columns path, label, class, split
+and group, where split is the files' own: train, val or test. The same source gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from caffetools.classes import folder_names, read_names
 from caffetools.cli import ToolError, run
-from caffetools.stored_images import cifar, idx, parquet
+from caffetools.records.apart import run_apart
+from caffetools.stored_images import cifar, database, idx, parquet
 from caffetools.stored_images.store import Stored, write
 
 LOG = logging.getLogger("caffetools.stored_images")
@@ -24,6 +25,7 @@ FORMATS = {
     "idx": "MNIST's: train-images-idx3-ubyte and the like, compressed by gzip or not",
     "cifar10": "data_batch_1.bin to test_batch.bin, the binary version",
     "cifar100": "train.bin and test.bin, the binary version",
+    "database": "LMDBs or LevelDBs of Datums, as convert_imageset writes them",
     "parquet": "of Hugging Face's hub: train-00000-of-00002.parquet and the like",
 }
 
@@ -36,12 +38,13 @@ def _read(options: argparse.Namespace) -> Stored:
         return idx.read(options.source, names, place)
     if options.format == "parquet":
         return parquet.read(options.source, options.image, options.label, names, place)
+    if options.format == "database":
+        return database.read(options.source, names, place)
     form = options.label if options.format == "cifar100" else options.format
     return cifar.read(options.source, form, names, place)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """``python -m caffetools.stored_images FORMAT --source DIR --output DIR --index FILE``"""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m caffetools.stored_images",
         description=__doc__,
@@ -59,7 +62,12 @@ def main(arguments: Sequence[str]) -> None:
         if name == "parquet":
             add("--image", metavar="COLUMN", help="of images (default: as the metadata says)")
             add("--label", metavar="COLUMN", help="of labels (default: as the metadata says)")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``python -m caffetools.stored_images FORMAT --source DIR --output DIR --index FILE``"""
+    options = _parser().parse_args(arguments)
     if not options.source.is_dir():
         raise ToolError(f"{options.source}: expected a folder, found none")
     stored = _read(options)
@@ -71,4 +79,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    # A damaged LMDB ends the process that reads it.
+    run(run_apart(main, lambda arguments: Path(_parser().parse_args(arguments).source)))

@@ -18,20 +18,10 @@ from typing import Any, Optional
 
 from caffetools.cli import ToolError
 from caffetools.compressed import RATIO, allowance
-from caffetools.stored_images.store import SPLITS, Picture, Stored
+from caffetools.stored_images.store import SPLITS, Picture, Stored, ending
 
 _SHARD = re.compile(r"(?:(.*)[-_.])?(\d{5,})-of-(\d{5,})")
 _AT_ONCE = 64  # rows
-
-# By how a file begins what it is called; OpenCV goes by the content itself.
-_ENDINGS = (
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"BM", ".bmp"),
-    (b"II*\0", ".tif"),
-    (b"MM\0*", ".tif"),
-    (b"\0\0\0\x0cjP  ", ".jp2"),
-)
 
 
 @dataclass(frozen=True)
@@ -241,13 +231,3 @@ def _content(path: Path, number: int, image: Any) -> bytes:
         if where
         else f"{path}: row {number} holds no bytes of an image, found {type(found).__name__}"
     )
-
-
-def ending(content: bytes) -> str:
-    """What a file of this content is called; ``.jpg`` where it is none that is known.
-
-    Under such a name the next command finds it, and drops it by name where it is no image.
-    """
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return ".webp"
-    return next((name for magic, name in _ENDINGS if content.startswith(magic)), ".jpg")

@@ -24,6 +24,16 @@ SPLITS = {
     **{"test": "test", "testing": "test", "t10k": "test"},
 }
 
+# By how a file begins what it is called; OpenCV goes by the content itself.
+_ENDINGS = (
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"\0\0\0\x0cjP  ", ".jp2"),
+)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -65,6 +75,16 @@ def png(image: np.ndarray) -> bytes:
     if not whole:
         raise ToolError(f"an image of the shape {image.shape} could not be written as PNG")
     return bytes(encoded.tobytes())
+
+
+def ending(content: bytes) -> str:
+    """What a file of this content is called; ``.jpg`` where it is none that is known.
+
+    Under such a name the next command finds it, and drops it by name where it is no image.
+    """
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return ".webp"
+    return next((name for magic, name in _ENDINGS if content.startswith(magic)), ".jpg")
 
 
 def write(
