@@ -111,6 +111,7 @@ def fetch(path: Path, *more: str) -> Path:
         [
             *("--table", str(path), "--url", "image_url", "--output", str(output)),
             *("--store", str(path.parent / "store")),
+            *("--index", str(path.parent / "index.csv")),
             *("--table-of-lost", str(path.parent / "lost.csv"), *more),
         ]
     )
@@ -128,6 +129,32 @@ def shades(output: Path) -> dict[str, list[int]]:
         folder.name: sorted(int(cv2.imread(str(file))[0, 0, 0]) for file in folder.iterdir())
         for folder in sorted(output.iterdir())
     }
+
+
+def test_the_index_tells_labels_splits_and_groups(host, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    rows = [(9, 1, "Training", "ann"), (8, 0, "test", ""), (7, 1, "", "bob")]
+    lines = [f"{host.url}/{name}.png,{label},{split},{who}" for name, label, split, who in rows]
+    table.write_text("\n".join(["image_url,label,_split,who", *lines]))
+    names = tmp_path / "names.txt"
+    names.write_text("zebra\nant\n")
+    output = fetch(table, "--split", "_split", "--group", "who", "--names", str(names))
+    with (tmp_path / "index.csv").open(newline="") as stream:
+        index = list(csv.DictReader(stream))
+    # Labels are the table's, whatever the order of the folders' names.
+    assert [(row["label"], row["class"], row["split"], row["group"]) for row in index] == [
+        ("1", "ant", "train", "ann"),
+        ("0", "zebra", "test", ""),
+        ("1", "ant", "", "bob"),
+    ]
+    assert all((output / row["path"]).is_file() for row in index)
+
+
+def test_a_split_that_is_none(host, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(f"image_url,label,_split\n{host.url}/1.png,0,some\n")
+    with pytest.raises(ToolError, match=r"table\.csv, row 2: expected a split, .*found 'some'"):
+        fetch(table, "--split", "_split")
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [

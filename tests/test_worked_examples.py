@@ -184,7 +184,8 @@ def write_table(folder: Path, url: str, rows: int) -> None:
         writer = csv.writer(stream)
         writer.writerow(["", "image_url", "label", "_split"])
         for number in range(rows):
-            writer.writerow([number, f"{url}/{number}.jpg", number % 21, "train"])
+            split = "test" if number % 4 == 0 else "train"
+            writer.writerow([number, f"{url}/{number}.jpg", number % 21, split])
     (folder / "style_names.txt").write_text("".join(f"Style {n}\n" for n in range(21)))
 
 
@@ -211,7 +212,11 @@ def test_flickr_style(tmp_path: Path, flickr: Flickr) -> None:
         "is the host's placeholder for an image that is gone",
     }
     classes = miniature.path("dataset/classes.txt").read_text().splitlines()
-    assert sorted(classes) == sorted(f"Style {label}" for label in range(20))
+    assert classes == [f"Style {label}" for label in range(20)]
+    facts = json.loads(miniature.path("dataset/summary.json").read_text())
+    assert facts["given"] == ["train", "test"]
+    tested = [number for number in asked if number % 4 == 0 and number not in lost]
+    assert facts["totals"]["test"] == len(tested)
 
     def final(name: str) -> dict[str, list[np.ndarray]]:
         return read_weights(miniature.path(f"experiments/{name}/seed0/final.caffemodel"))

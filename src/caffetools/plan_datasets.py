@@ -159,8 +159,8 @@ class DataSets:
         return bool(set(self.listings(name)) - {"names"})
 
     def made_index(self, name: str) -> list[str]:
-        """The table that tells of images which were made of files of another format."""
-        made = self.is_stored(name) and not self.is_listed(name)
+        """The table that tells of images which were brought into folders."""
+        made = (self.is_stored(name) or self.is_table(name)) and not self.is_listed(name)
         return [f"results/{name}/images.csv"] if made else []
 
     def listed_paths(self, name: str) -> list[str]:

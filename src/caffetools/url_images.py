@@ -31,6 +31,7 @@ from caffetools.cli import ToolError, run
 from caffetools.download import Partial, download
 from caffetools.files import whole_directory, write_csv
 from caffetools.images import EXTENSIONS, read_image
+from caffetools.stored_images.store import HEADER, SPLITS
 
 LOG = logging.getLogger("caffetools.url_images")
 
@@ -49,6 +50,8 @@ class Row:
     url: str
     label: int
     lost: str = ""
+    split: str = ""
+    group: str = ""
 
     @property
     def file_name(self) -> str:
@@ -69,14 +72,22 @@ def _parts(url: str) -> urllib.parse.SplitResult:
 # --- the table --------------------------------------------------------------------------
 
 
-def read_table(path: Path, url: str, label: str, labels: Optional[int]) -> list[Row]:
+def read_table(
+    path: Path,
+    url: str,
+    label: str,
+    labels: Optional[int] = None,
+    split: Optional[str] = None,
+    group: Optional[str] = None,
+) -> list[Row]:
     """The rows whose label is below ``labels``, each URL once, in the order of the table.
 
-    ``url`` and ``label`` name the columns. Raises :class:`ToolError` for a table without them,
-    and for a label that is no whole number.
+    ``url``, ``label``, and where they are given ``split`` and ``group`` name the columns. Raises
+    :class:`ToolError` for a table without them, and for a label that is no whole number.
     """
     rows: dict[str, Row] = {}
-    for number, record in enumerate(_records(path, (url, label)), start=2):
+    columns = [column for column in (url, label, split, group) if column is not None]
+    for number, record in enumerate(_records(path, columns), start=2):
         try:
             row = Row(record[url].strip(), int(record[label]))
         except (TypeError, ValueError, AttributeError) as error:
@@ -86,11 +97,22 @@ def read_table(path: Path, url: str, label: str, labels: Optional[int]) -> list[
             ) from error
         if row.label < 0:
             raise ToolError(f"{path}, row {number}: the label is {row.label}, expected 0 or more")
+        if split is not None:
+            row = replace(row, split=_split(record[split] or "", f"{path}, row {number}"))
+        if group is not None:
+            row = replace(row, group=(record[group] or "").strip())
         if labels is None or row.label < labels:
             rows.setdefault(row.url, row)
     if not rows:
         raise ToolError(f"{path}: expected rows, found none with a label below {labels}")
     return list(rows.values())
+
+
+def _split(word: str, place: str) -> str:
+    split = SPLITS.get(word.strip().lower(), "")
+    if word.strip() and not split:
+        raise ToolError(f"{place}: expected a split, {', '.join(SPLITS)}, found {word!r}")
+    return split
 
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -172,6 +194,15 @@ def write_folders(rows: Sequence[Row], folders: dict[int, str], store: Path, out
                 _link(store / row.file_name, partial / folders[row.label] / row.file_name)
 
 
+def write_index(rows: Sequence[Row], folders: dict[int, str], path: Path) -> None:
+    """Write a row for each image that was brought, as ``caffetools.dataset --index`` takes it."""
+    brought = [(row, folders[row.label]) for row in rows if not row.lost]
+    table = (
+        (f"{name}/{row.file_name}", row.label, name, row.split, row.group) for row, name in brought
+    )
+    write_csv(path, HEADER, table)
+
+
 def _link(source: Path, target: Path) -> None:
     """The same bytes without a copy, where the file system can."""
     try:
@@ -198,6 +229,8 @@ def main(arguments: Sequence[str]) -> None:
     add("--table", type=Path, required=True, help="CSV or TSV with a header")
     add("--url", default="url", metavar="COLUMN", help="of the addresses (default: url)")
     add("--label", default="label", metavar="COLUMN", help="of the labels (default: label)")
+    add("--split", metavar="COLUMN", help="of train, val or test")
+    add("--group", metavar="COLUMN", help="of what images of one group have in common")
     add("--names", type=Path, help="file with the class of each label, a line each")
     add("--labels", type=int, help="take labels below this number alone")
     add("--placeholder", nargs="+", default=[], metavar="SHA1", help="what is no image of theirs")
@@ -205,9 +238,12 @@ def main(arguments: Sequence[str]) -> None:
     add("--lost", type=float, default=0.0, help="share that may be lost (default: 0)")
     add("--store", type=Path, required=True, help="folder that keeps downloads")
     add("--output", type=Path, required=True, help="folder for the class folders")
+    add("--index", type=Path, required=True, help="CSV of what is in it")
     add("--table-of-lost", type=Path, required=True, help="CSV of what is not to be had")
     options = parser.parse_args(arguments)
-    rows = read_table(options.table, options.url, options.label, options.labels)
+    rows = read_table(
+        options.table, options.url, options.label, options.labels, options.split, options.group
+    )
     folders = class_folders(options.names, {row.label for row in rows})
     placeholders = {digest.lower() for digest in options.placeholder}
     brought = bring(rows, options.store, placeholders, options.max_bytes)
@@ -226,7 +262,10 @@ def main(arguments: Sequence[str]) -> None:
             f"{options.table}: no image at all is to be had of {names}; expected some of each "
             "class, so leave these out of the table"
         )
+    if options.index.exists():
+        options.index.unlink()
     write_folders(brought, folders, options.store, options.output)
+    write_index(brought, folders, options.index)
     LOG.info("%s: %d images, %d lost", options.output, len(rows) - lost, lost)
 
 

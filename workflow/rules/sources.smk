@@ -29,6 +29,7 @@ rule url_images:
         ),
     output:
         images=directory("results/{dataset}/images"),
+        index="results/{dataset}/images.csv",
     log:
         main="results/{dataset}/logs/url_images.log",
         # No output, which Snakemake would delete where too many are lost.
@@ -46,7 +47,8 @@ rule url_images:
         options=lambda wildcards: PLAN.table_options(wildcards.dataset),
     shell:
         "python -m caffetools.url_images --table {input.table:q} {params.options:q}"
-        " --store {params.store:q} --output {output.images:q} --table-of-lost {log.lost:q}"
+        " --store {params.store:q} --output {output.images:q}"
+        " --index {output.index:q} --table-of-lost {log.lost:q}"
         " 2> {log.main:q}"
 
 
