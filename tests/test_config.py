@@ -192,7 +192,7 @@ def test_a_net_of_ones_own_is_told_whole_and_a_published_one_in_part(left_out):
     del config["model"]
     check_config(config, SCHEMA)
     validate(config, str(SCHEMA))
-    assert config["model"] == {"subtract_mean": False}
+    assert config["model"] == {"python_layers": [], "subtract_mean": False}
 
 
 def test_defaults_are_filled_in():

@@ -332,6 +332,7 @@ def test_a_published_model_brings_its_net_solver_heads_and_mean() -> None:
         "solver": "results/bars/published/solver.prototxt",
         "head": "fc8",
         "mean_value": [103.939, 116.779, 123.68],
+        "python_layers": [],
         "subtract_mean": False,
     }
     settings = published("googlenet").settings("bars", "tuned", 0)

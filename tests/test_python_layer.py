@@ -204,6 +204,25 @@ def test_a_net_of_python_layers_learns_as_in_bvlcs(bvlc: Build) -> None:
 # -- what users rely on -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("allowed", "message"),
+    [
+        ("", r"'colorsys' is none of those that nets may run \(none\).*model\.python_layers"),
+        ("other,colorsys2", r"'colorsys' is none of those that nets may run \(other,colorsys2\)"),
+        ("other,colorsys", "expected a class 'Layer' derived from caffe.Layer"),
+    ],
+)
+def test_only_modules_that_are_allowed_are_imported(monkeypatch, allowed: str, message: str):
+    monkeypatch.setenv("RECAFFE_PYTHON_LAYERS", allowed)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    text = """
+    layer { name: "p" type: "Python" top: "a" python_param { module: "colorsys" layer: "Layer" } }
+    """
+    with pytest.raises(LayerError, match=message):
+        Net(text_format.Parse(text, caffe_pb2.NetParameter()), caffe.TEST)
+    assert ("colorsys" in sys.modules) == (allowed == "other,colorsys")
+
+
 def test_the_face_gives_the_class() -> None:
     assert caffe.Layer is UserLayer
 

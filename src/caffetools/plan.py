@@ -157,6 +157,11 @@ class Plan(DataSets):
             known["mean_value"] = self.published.mean
         return {**known, **given}
 
+    @property
+    def python_layers(self) -> list[str]:
+        """The modules that nets may run as Python layers."""
+        return list(self._config["model"]["python_layers"])
+
     def published_file(self, kind: str) -> str:
         """Where the published model's ``train_val`` or ``solver`` is written."""
         return f"results/{self.target}/published/{kind}.prototxt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from recaffe.errors import NoSuchMethodError
 from recaffe.layers.base import BlobLayer, Shape, register
 from recaffe.user import UserBlob, UserLayer
 
+# Where it is set, the modules that nets may name, parted by commas; the pipeline sets it, so that
+# a prototxt from elsewhere runs no code but what the user's configuration tells.
+ALLOWED = "RECAFFE_PYTHON_LAYERS"
 _ARGUMENTS = {"backward": "top, propagate_down, bottom"}
 
 
@@ -20,10 +24,11 @@ class Python(BlobLayer):
     """A layer that a user's class computes, named by ``python_param``: module and layer.
 
     The class is derived from :class:`UserLayer`; the module is imported as by ``import``, so
-    its folder is in PYTHONPATH or beside the program. An exception of the user's code goes on
-    as it is, with a note that names the layer. ``share_in_parallel`` is for the threads of
-    several GPUs in one process, which are not there: of several solvers that train together
-    each must have a process of its own, and say so.
+    its folder is in PYTHONPATH or beside the program. Where the environment has
+    ``RECAFFE_PYTHON_LAYERS``, only modules that it names, parted by commas, are imported. An
+    exception of the user's code goes on as it is, with a note that names the layer.
+    ``share_in_parallel`` is for the threads of several GPUs in one process, which are not there:
+    of several solvers that train together each must have a process of its own, and say so.
 
     Attributes:
         user: the user's object. What it calls its attributes is its own affair.
@@ -52,6 +57,13 @@ class Python(BlobLayer):
 
     def _user_class(self) -> type[UserLayer]:
         parameter = self.param.python_param
+        allowed = os.environ.get(ALLOWED)
+        if allowed is not None and parameter.module not in filter(None, allowed.split(",")):
+            raise self.error(
+                f"the module '{parameter.module}' is none of those that nets may run "
+                f"({allowed or 'none'}); if you trust it, name it in model.python_layers of the "
+                f"configuration, or, outside of the workflow, in the variable {ALLOWED}"
+            )
         try:
             module = importlib.import_module(parameter.module)
         except ModuleNotFoundError as error:
