@@ -10,9 +10,14 @@ import lazy_loader
 
 from caffe.glog import install
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # What scripts that ask mean is the release whose names and numbers these are.
 __version__ = "1.0.0"
 
 install()
+
+
+def __dir__() -> list[str]:
+    """What is to be had, and the modules that were imported since."""
+    return sorted({*globals(), *__all__})

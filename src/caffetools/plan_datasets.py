@@ -15,6 +15,7 @@ from caffetools.dataset import tables
 
 CHECKSUMS = ("sha256", "sha1")
 SPLITS = ("train", "val", "test")
+SPLIT_KEYS = (*SPLITS, "group", "folds", "fold", "seed")
 BUILT_IN = ("digits", "letters")
 
 Config = Mapping[str, Any]
@@ -151,7 +152,11 @@ class DataSets:
         """The files that tell a data set's images or classes, by the option that names them."""
         dataset = self.dataset(name)
         lists = dataset.get("lists", {})
-        told = {"list": lists} if isinstance(lists, str) else {f"{k}-list": lists[k] for k in lists}
+        told = (
+            {"list": lists}
+            if isinstance(lists, str)
+            else {f"{k}-list": lists[k] for k in SPLITS if k in lists}
+        )
         return {**told, **{key: dataset[key] for key in ("index", "names") if key in dataset}}
 
     def is_listed(self, name: str) -> bool:
@@ -185,7 +190,8 @@ class DataSets:
         return [
             *options_of(self.listings(name)),
             *(word for index in self.made_index(name) for word in ("--index", index)),
-            *options_of(split),
+            # In one order, however a configuration is written: Snakemake compares the words.
+            *options_of({key: split[key] for key in SPLIT_KEYS if key in split}),
             *([] if given else ["--ignore-splits"]),
             *options_of({key: dataset[key] for key in limits if key in dataset}),
             *(["--strict"] if dataset["strict"] else []),
