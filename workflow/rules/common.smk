@@ -33,7 +33,7 @@ def checked_plan(schema):
 
 PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
 # The only modules that nets may run as Python layers.
-os.environ["RECAFFE_PYTHON_LAYERS"] = ",".join(PLAN.python_layers)
+os.environ.update(RECAFFE_PYTHON_LAYERS=",".join(PLAN.python_layers))
 RUN = "results/{dataset}/experiments/{experiment}/seed{seed}"
 # Of whose run figures and bundles are made.
 FIRST_SEED = PLAN.seeds[0]
