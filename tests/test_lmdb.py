@@ -129,6 +129,18 @@ def test_map_grows_over_many_transactions(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "db/data.mdb").stat().st_size > 205 * len(value)
 
 
+@pytest.mark.parametrize("keys", [(b"99999999_a", b"100000000_a"), (b"1", b"1"), (b"2", b"1")])
+def test_keys_that_do_not_ascend_are_not_passed_over(
+    tmp_path: Path, keys: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at_once in (1, 2):
+        monkeypatch.setattr(databases, "_RECORDS_AT_ONCE", at_once)
+        folder = tmp_path / str(at_once)
+        folder.mkdir()
+        with pytest.raises(ToolError, match="expected keys that ascend"):
+            databases.write(folder, [(key, b"value") for key in keys])
+
+
 @pytest.mark.parametrize(("limit", "sizes"), [(1 << 28, [3, 3, 1]), (200, [2, 2, 2, 1])])
 def test_transactions_end_by_count_or_by_size(
     monkeypatch: pytest.MonkeyPatch, limit: int, sizes: list[int]
