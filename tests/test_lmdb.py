@@ -201,7 +201,7 @@ def test_unreadable_image_is_named_and_the_old_database_stays(
     if content is not None:
         (root / "cat/z.png").write_bytes(content)
     message = refusal(root)
-    assert "cat/z.png: expected a readable image" in message
+    assert "cat/z.png: expected an image, found " in message
     assert ("no file" if content is None else "cannot be decoded") in message
     assert (records(root.parent / "db"), manifest(root.parent / "db")) == before
 
@@ -217,6 +217,15 @@ def test_an_old_manifest_never_stands_beside_a_new_database(
     with pytest.raises(KeyboardInterrupt):
         convert(root, "--gray")
     assert not (root.parent / "db.json").exists()
+
+
+def test_images_by_hand_are_checked_before_they_are_decoded(root: Path) -> None:
+    message = refusal(root, "--max-pixels", "509")
+    assert "b 2.png: expected an image, found that it has 17 x 30 pixels, more than" in message
+    noise = np.random.RandomState(1).randint(0, 256, (90, 90, 3)).astype(np.uint8)
+    (root / "cat/z.png").write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:2000])
+    assert "cat/z.png: expected an image, found that it is cut off or damaged" in refusal(root)
+    assert "--max-pixels: expected at least 1, found 0" in refusal(root, "--max-pixels", "0")
 
 
 def test_shapes_that_differ(root: Path) -> None:

@@ -108,6 +108,22 @@ def test_shapes_that_differ_are_told(root: Path):
     assert facts["channel_means"] == [round(value, 4) for value in total / count]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_line_does_not_fill_the_memory(root: Path, mode: str):
+    """Of 60,000 x 1 pixels covering 256 x 256 makes 15,360,000 x 256, which is 12 GB."""
+    cv2.imwrite(str(root / "0.jpg"), np.zeros((1, 60_000, 3), np.uint8))
+    if mode in ("warp", "pad"):
+        assert len(images(convert(root, "--fit", mode))) == len(SHAPES)
+        return
+    with pytest.raises(ToolError, match=r"0\.jpg: 60000 x 1 pixels would become 15360000 x 256"):
+        convert(root, "--width", "256", "--height", "256", "--fit", mode)
+
+
+def test_a_size_that_nothing_holds(root: Path):
+    with pytest.raises(ToolError, match="--width 32 --height 9999999: expected at most 178956970"):
+        convert(root, "--height", "9999999")
+
+
 def test_a_fit_needs_a_size(root: Path):
     with pytest.raises(ToolError, match="--fit crop: expected --width and --height beside it"):
         tool.main(["convert", "--list", str(root.parent / "list.txt"), "--root", str(root),
@@ -148,6 +164,12 @@ def test_any_number_of_workers_writes_the_same_bytes(root: Path, options: list[s
         assert (again / "data.mdb").read_bytes() == first
 
 
+def test_an_image_that_is_too_large_for_its_encoding(root: Path):
+    cv2.imwrite(str(root / "0.jpg"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ToolError, match=r"0\.jpg: jpg: 70000 x 8 pixels are too many for it"):
+        convert(root, "--width", "70000", "--height", "8", "--encode", "jpg")
+
+
 def test_workers_are_at_least_one(root: Path):
     with pytest.raises(ToolError, match="--workers: expected at least 1, found 0"):
         convert(root, "--workers", "0")
@@ -165,6 +187,17 @@ def test_a_disk_without_room_is_told_before_all_is_written(root: Path, monkeypat
     assert sorted(path.name for path in root.parent.iterdir()) == [
         "db", "db.json", "images", "list.txt",
     ]  # fmt: skip
+
+
+def test_one_large_image_does_not_speak_for_all(root: Path, monkeypatch):
+    """As PNG the first image takes 120 kB, and each of the five others a page."""
+    noise = np.random.RandomState(0).randint(0, 256, (200, 200, 3)).astype(np.uint8)
+    for i, image in enumerate([noise, *[np.full_like(noise, 9)] * 5]):
+        cv2.imwrite(str(root / f"{i}.jpg"), image)
+    monkeypatch.setattr(databases.shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
+    found = convert(root, "--encode", "png", size=(200, 200))
+    sizes = [len(value) for value in values(found)]
+    assert sizes[0] * len(sizes) > 300_000 > sum(sizes)
 
 
 def test_a_disk_that_fills_leaves_nothing_behind(root: Path):

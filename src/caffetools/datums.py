@@ -39,12 +39,18 @@ def encoded_datum_bytes(data: bytes, label: int) -> bytes:
 def encode(image: np.ndarray, kind: str) -> bytes:
     """A uint8 image ``(H, W, C)`` as a file of this kind (``png``, ``jpg`` ...).
 
-    Raises :class:`ToolError` where OpenCV writes no such files.
+    Raises :class:`ToolError` where OpenCV writes no such files, or none of that size.
     """
     try:
-        return bytes(cv2.imencode(f".{kind}", image)[1].tobytes())
+        whole, content = cv2.imencode(f".{kind}", image)
     except cv2.error as error:
         raise ToolError(f"{kind}: OpenCV cannot encode images so; take png or jpg") from error
+    if not whole:
+        height, width = image.shape[:2]
+        raise ToolError(
+            f"{kind}: {width} x {height} pixels are too many for it; store a smaller one"
+        )
+    return bytes(content.tobytes())
 
 
 def pixels(value: Union[bytes, memoryview]) -> np.ndarray:
