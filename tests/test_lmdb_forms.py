@@ -21,7 +21,7 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools import lmdb as tool
 from caffetools.cli import ToolError
-from caffetools.datums import pixels
+from caffetools.datums import pixels_of
 from caffetools.fitting import MODES, Fit
 
 SHAPES = [(40, 60), (60, 40), (33, 100), (50, 50), (7, 90), (24, 32)]
@@ -59,7 +59,7 @@ def values(database: Path) -> list[bytes]:
 
 
 def images(database: Path) -> list[np.ndarray]:
-    return [pixels(value).transpose(1, 2, 0) for value in values(database)]
+    return [pixels_of(value).transpose(1, 2, 0) for value in values(database)]
 
 
 # --- fitting ----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_png_is_the_pixels_exactly(root: Path, gray: list[str]):
         datum = caffe_pb2.Datum.FromString(value)
         assert datum.encoded
         assert datum.data.startswith(b"\x89PNG")
-        np.testing.assert_array_equal(pixels(value).transpose(1, 2, 0), expected)
+        np.testing.assert_array_equal(pixels_of(value).transpose(1, 2, 0), expected)
 
 
 def test_a_jpeg_is_smaller_and_near(root: Path):
@@ -153,7 +153,7 @@ def test_a_jpeg_is_smaller_and_near(root: Path):
     stored = values(convert(root, "--encode", "jpg", size=(200, 200)))
     assert sum(map(len, stored)) < sum(map(len, raw)) / 4
     for one, other in zip(stored, raw, strict=True):
-        assert np.abs(pixels(one).astype(int) - pixels(other)).mean() < 3
+        assert np.abs(pixels_of(one).astype(int) - pixels_of(other)).mean() < 3
 
 
 @pytest.mark.parametrize("options", [[], ["--encode", "png"], ["--encode", "jpg"]])

@@ -28,10 +28,10 @@ from caffetools.bundle import contents, parity, preprocessing, readers
 from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.bundle.provenance import provenance
 from caffetools.cli import ToolError, run
+from caffetools.datums import pixels_of
 from caffetools.evaluate import class_names
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign
-from caffetools.mean import pixels
 from caffetools.onnx_export import check, export
 from caffetools.onnx_export.graph import NotExportedError
 
@@ -134,7 +134,7 @@ def _originals(
                 "read; give the folder that the LMDB was made of as --images"
             )
         try:
-            stored = pixels(value)
+            stored = pixels_of(value)
         except ValueError as error:
             raise ToolError(f"the LMDB's record {key!r}: {error}") from error
         if not np.array_equal(stored, image.transpose(2, 0, 1)):
