@@ -140,6 +140,7 @@ def test_a_png_is_the_pixels_exactly(root: Path, gray: list[str]):
     stored = values(convert(root, "--encode", "png", *gray))
     facts = json.loads((root.parent / "db.json").read_text())
     assert plain.pop("sha256") != facts.pop("sha256")
+    assert (plain.pop("encode"), facts.pop("encode")) == (None, "png")
     assert plain == facts
     for value, expected in zip(stored, raw, strict=True):
         datum = caffe_pb2.Datum.FromString(value)

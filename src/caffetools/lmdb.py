@@ -10,8 +10,8 @@ What differs from ``convert_imageset``: an image that cannot be read, is cut off
 ``--max-pixels`` ends the run instead of being skipped, ``--shuffle`` is seeded, all cores work,
 and the database is written beside its place and renamed, so that it is whole or absent. Its bytes
 hang on images, list and options alone. ``OUTPUT.json``, written last, describes it: number of
-entries, shape, labels, mean of each channel in all and by class (before a JPEG is made), and the
-SHA-256 over all keys and values in order.
+entries, shape, how images were fitted and encoded, labels, mean of each channel in all and by
+class (before a JPEG is made), and the SHA-256 over all keys and values in order.
 """
 
 from __future__ import annotations
@@ -64,17 +64,24 @@ class Manifest:
     """What has been written: gathered record by record.
 
     Attributes:
-        shapes_differ: whether they may; then ``shape`` is the least of each side.
+        fit, encoding: of the :class:`Converter`. By ``short`` shapes may differ, and ``shape`` is
+            the least of each side.
         pixels: by label, how many a channel has in all its images.
         sums: by label, of each channel's pixels; whole numbers, exact below 2^53.
     """
 
-    shapes_differ: bool = False
+    fit: Optional[Fit] = None
+    encoding: Optional[str] = None
     shape: Optional[Shape] = None
     labels: Counter = field(default_factory=Counter)
     pixels: Counter = field(default_factory=Counter)
     sums: dict[int, np.ndarray] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def shapes_differ(self) -> bool:
+        """Whether they may."""
+        return self.fit is not None and self.fit.mode == "short"
 
     def add(self, record: Record) -> None:
         """Count ``record``. Raises :class:`ToolError` if its shape is not that of the others."""
@@ -103,7 +110,9 @@ class Manifest:
             "channel_means": _rounded(np.atleast_1d(mean)),
             "channels": channels,
             "class_means": {str(label): _rounded(values) for label, values in means.items()},
+            "encode": self.encoding,
             "entries": sum(self.labels.values()),
+            "fit": self.fit and self.fit._asdict(),
             "height": height,
             "labels": {str(label): count for label, count in self.labels.items()},
             "sha256": self.digest.hexdigest(),
@@ -191,16 +200,21 @@ class Converter:
 
 
 def write(
-    records: Iterator[Record], output: Path, count: int, shapes_differ: bool = False
+    records: Iterator[Record],
+    output: Path,
+    count: int,
+    fit: Optional[Fit] = None,
+    encoding: Optional[str] = None,
 ) -> dict[str, Any]:
     """Write ``count`` records, whose keys ascend, to the LMDB ``output``, and its manifest.
 
-    Returns the manifest. Nothing is left at ``output`` or changed there if a record fails, or if
-    the disk has no room for that many of the size that the first ones have on average.
+    ``fit`` and ``encoding`` are the :class:`Converter`'s. Returns the manifest. Nothing is left at
+    ``output`` or changed there if a record fails, or if the disk has no room for that many of the
+    size that the first ones have on average.
     """
     refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
     manifest_path = output.with_name(f"{output.name}.json")
-    manifest = Manifest(shapes_differ)
+    manifest = Manifest(fit, encoding)
     with whole_directory(output) as folder:
         databases.write(folder, _counted(records, manifest, folder, count))
         if manifest_path.exists():
@@ -255,7 +269,7 @@ def convert(options: argparse.Namespace) -> None:
         listed = shuffled(listed, options.seed)
     converter = Converter(options.root, fit, options.gray, options.encode, options.max_pixels)
     records = converter.records(listed, options.workers)
-    facts = write(records, options.output, len(listed), shapes_differ=options.fit == "short")
+    facts = write(records, options.output, len(listed), fit, options.encode)
     shape = "x".join(str(facts[name]) for name in ("channels", "height", "width"))
     LOG.info("%s: %d images of %s", options.output, facts["entries"], shape)
 
