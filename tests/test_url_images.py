@@ -166,6 +166,19 @@ def test_images_end_in_their_classes_folders(table: Write, name: str, delimiter:
     assert lost(path) == {}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_column(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"image_url,label\n{host.url}/4.png,0\n", encoding="utf-8-sig")
+    assert shades(fetch(path)) == {"0": [4]}
+
+
+def test_an_address_with_a_carriage_return_stays_a_row_of_lost(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f'image_url,label\n{host.url}/4.png,0\n"{host.url}/a\rb",0\n', newline="")
+    fetch(path, "--lost", "0.5")
+    assert list(lost(path)) == ["a\rb"]
+
+
 def test_classes_have_the_names_of_their_lines_and_few_may_be_asked_for(table: Write) -> None:
     path = table(["0.png", "1.png", "2.png", "3.png"])
     names = path.parent / "names.txt"

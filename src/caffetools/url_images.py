@@ -142,8 +142,8 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def _text(path: Path) -> io.TextIOBase:
     if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 # --- the images -------------------------------------------------------------------------

@@ -38,11 +38,12 @@ def examine(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examine
     if reason := unlistable(entry.path):
         return entry._replace(dropped=reason), None
     if not lies_inside(path, source):
-        return entry._replace(dropped="is a link that leads out of the source folder"), None
-    if not path.is_file():
-        found = "is not a regular file" if path.exists() or path.is_symlink() else "is not there"
-        return entry._replace(dropped=found), None
+        return entry._replace(dropped="leads out of the source folder"), None
     try:
+        if not path.is_file():
+            is_there = path.exists() or path.is_symlink()
+            found = "is not a regular file" if is_there else "is not there"
+            return entry._replace(dropped=found), None
         known = entry._replace(sha256=sha256(path), bytes=path.stat().st_size)
     except OSError as error:
         return entry._replace(dropped=f"cannot be opened: {error.strerror}"), None
