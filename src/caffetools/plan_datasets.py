@@ -99,7 +99,10 @@ class DataSets:
 
     def archive_fetch_options(self, name: str) -> list[str]:
         """What ``caffetools.fetch`` is told of a data set's archive."""
-        return ["--url", self.dataset(name)["source"], *options_of(self._checksums(name))]
+        dataset = self.dataset(name)
+        # What unpacks to no more is itself no larger.
+        limit = {"max_bytes": dataset["archive"]["limit"]} if "limit" in dataset["archive"] else {}
+        return ["--url", dataset["source"], *options_of({**self._checksums(name), **limit})]
 
     def archive_options(self, name: str) -> list[str]:
         """What ``caffetools.archives`` is told; of what was fetched the checksum is known."""
