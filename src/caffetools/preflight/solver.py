@@ -15,8 +15,9 @@ from caffetools.prototxt import TEST, TRAIN, phase_view
 from caffetools.schedule import learning_rate, require_fields
 from caffetools.suggest import did_you_mean
 
-# The schema numbers the fields of forks from here on (docs/decisions/0007-fields-of-the-forks.md).
-_FORKS_FROM = 500_000_000
+# The schema numbers the fields of forks from here on (docs/decisions/0007-fields-of-the-forks.md),
+# and what only Recaffe has from there on (0013-shuffling-and-augmentation.md).
+_FORKS_FROM, _OWN_FROM = 500_000_000, 530_000_000
 
 
 def read_net(solver_file: Path, solver: Any) -> tuple[Path, Any]:
