@@ -397,11 +397,14 @@ def test_another_place_is_no_reason(finished, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_training_that_is_ended_goes_on_in_the_next_run(copied, number):
-    copied.config["experiments"] = {"scratch": fresh(copied.config["experiments"]["scratch"])}
-    solver = copied.config["experiments"]["scratch"]["solver"]
-    solver.update(max_iter=400, snapshot=20, test_interval=100)
-    copied.config["experiments"]["scratch"]["batch_size"]["train"] = 64
+def test_a_training_that_is_ended_ends_as_one_that_was_not(finished, copied, tmp_path, number):
+    whole = finished.copy(tmp_path / "whole")
+    for miniature in (whole, copied):
+        random = {"mirror": True, "shuffle": True, "augmentation": {"min_area": 0.5, "rotation": 9}}
+        scratch = fresh({**miniature.config["experiments"]["scratch"], **random})
+        scratch["solver"].update(max_iter=400, snapshot=20, test_interval=100)
+        scratch["batch_size"]["train"] = 64
+        miniature.config["experiments"] = {"scratch": scratch}
     target = "results/bars/experiments/scratch/seed0/final.caffemodel"
     folder = copied.path("experiments/scratch/seed0/snapshots")
     process = copied.start(target)
@@ -416,6 +419,10 @@ def test_a_training_that_is_ended_goes_on_in_the_next_run(copied, number):
     assert re.search(r"going on from iteration (\d+)", log), log
     rows = read_rows(copied.path("experiments/scratch/seed0/history.csv"))
     assert [row.iteration for row in rows] == list(range(401))
+    whole.run(target)
+    for name in ("final.caffemodel", "history.csv", "gradients.csv"):
+        one, other = (m.path(f"experiments/scratch/seed0/{name}") for m in (copied, whole))
+        assert one.read_bytes() == other.read_bytes(), name
 
 
 def wait_for_trainer(folder: Path, name: str, process: subprocess.Popen[str]) -> int:
