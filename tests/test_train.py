@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -350,17 +351,18 @@ def test_a_training_stopped_after_its_end_only_writes_its_results(trained, task,
 def test_a_process_that_is_ended_goes_on_from_its_snapshot(tmp_path, number):
     task = Task(tmp_path, max_iter=2000, snapshot=5, test_interval=100)
     process = task.start()
-    _wait_for(lambda: list(task.snapshots.glob("*_iter_5.solverstate")), process)
+    _wait_for(lambda: list(task.snapshots.glob("*_iter_5.sha256")), process)
     process.send_signal(number)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL), stderr
     assert "Traceback" not in stderr
-    reached = max(iteration for iteration, _ in train.snapshots.newest_first(task.snapshots))
+    sealed = [path.stem for path in task.snapshots.glob("*.sha256")]
+    reached = max(int(stem.rpartition("_")[2]) for stem in sealed)
     assert 5 <= reached < 2000
 
     process = task.start()
     later = reached // 5 * 5 + 5
-    _wait_for(lambda: list(task.snapshots.glob(f"*_iter_{later}.solverstate")), process)
+    _wait_for(lambda: list(task.snapshots.glob(f"*_iter_{later}.sha256")), process)
     process.terminate()
     stderr = process.communicate(timeout=60)[1]
     assert f"going on from iteration {reached}" in stderr
@@ -394,6 +396,36 @@ def test_a_truncated_snapshot_is_named_and_passed_over(trained, task, monkeypatc
     assert "going on from iteration 4" in caplog.text
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert _losses(task) == _losses(trained)
+
+
+@pytest.mark.parametrize("suffix", ["solverstate", "caffemodel"])
+def test_a_changed_byte_of_a_snapshot_is_noticed(trained, task, monkeypatch, caplog, suffix):
+    stopped(task, monkeypatch)
+    newest = task.snapshots / f"snapshot_iter_7.{suffix}"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    task.train()
+    assert f"passed over, it cannot be used: {newest.name} is not what was written" in caplog.text
+    assert "going on from iteration 4" in caplog.text
+    assert task.weights.read_bytes() == trained.weights.read_bytes()
+
+
+def test_a_snapshot_that_was_not_written_to_its_end_is_passed_over(task, monkeypatch, caplog):
+    stopped(task, monkeypatch)
+    (task.snapshots / "snapshot_iter_7.sha256").unlink()
+    task.train()
+    assert "it was not written to its end: snapshot_iter_7.sha256 is not there" in caplog.text
+    assert "going on from iteration 4" in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
+def test_the_seal_is_one_that_sha256sum_checks(task, monkeypatch):
+    stopped(task, monkeypatch)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "snapshot_iter_7.sha256"], cwd=task.snapshots
+    )
+    assert done.returncode == 0
 
 
 def test_a_snapshot_without_its_weights_is_passed_over(task, monkeypatch, caplog):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
 import signal
@@ -180,27 +179,15 @@ def test_a_second_run_does_nothing(finished):
 def test_two_runs_give_the_same_bytes(finished, tmp_path):
     again = Miniature(tmp_path / "again")
     again.run()
-    first, second = results(finished), results(again)
+    first, second = finished.hashes(), again.hashes()
     assert len(first) > 80
     assert first == second
-
-
-def results(miniature: Miniature) -> dict[str, str]:
-    """The SHA-256 of every result, without logs, run times and locks."""
-    root = miniature.folder / "results"
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not {"logs", "benchmarks"} & set(path.relative_to(root).parts)
-        and path.name not in ("lock", "lock.mdb", ".snakemake_timestamp")
-    }
 
 
 def test_results_hold_no_trace_of_their_place(finished):
     here = str(finished.folder.parent).encode()
     root = finished.folder / "results"
-    for name in results(finished):
+    for name in finished.hashes():
         assert here not in (root / name).read_bytes(), name
 
 
@@ -248,7 +235,7 @@ def test_gray_images_finetune_a_net_for_colour_by_configuration_alone(tmp_path):
 
 
 def test_a_changed_experiment_alone_is_made_again(copied):
-    before = results(copied)
+    before = copied.hashes()
     copied.config["experiments"]["tuned"]["head_lr_mult"] = 5
     tuned = {
         rule: {output for output in outputs if "scratch" not in output}
@@ -261,7 +248,7 @@ def test_a_changed_experiment_alone_is_made_again(copied):
         **tuned,
     }
     copied.run()
-    after = results(copied)
+    after = copied.hashes()
     changed = {name for name in after if after[name] != before.get(name)}
     assert "bars/experiments/tuned/seed0/final.caffemodel" in changed
     assert "bars/report.html" in changed
@@ -306,11 +293,11 @@ def test_the_evaluations_code_trains_nothing(copied):
 
 def test_the_preflights_code_trains_nothing(copied):
     """Trainings run after it, but find their last snapshot and have nothing to do."""
-    before = results(copied)
+    before = copied.hashes()
     copied.change_code("caffetools/preflight/cost.py")
     assert copied.planned() == RUNTIME_CHANGED
     copied.run()
-    assert results(copied) == before
+    assert copied.hashes() == before
     assert "iteration 6" in copied.log("train.tuned.0")
     assert copied.planned() == {}
 
@@ -408,7 +395,7 @@ def test_a_training_that_is_ended_ends_as_one_that_was_not(finished, copied, tmp
     target = "results/bars/experiments/scratch/seed0/final.caffemodel"
     folder = copied.path("experiments/scratch/seed0/snapshots")
     process = copied.start(target)
-    trainer = wait_for_trainer(folder, "snapshot_iter_20.solverstate", process)
+    trainer = wait_for_trainer(folder, "snapshot_iter_20.sha256", process)
     subprocess.run(["kill", f"-{int(number)}", str(trainer)], check=True)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1

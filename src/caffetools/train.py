@@ -107,8 +107,7 @@ class Trainer:
         return False
 
     def _go_on_from(self, state: Path, iteration: int) -> None:
-        if snapshots.weights_of(state) is None:
-            raise ToolError("its .caffemodel is gone")
+        snapshots.require_whole(state)
         # The tables first: a solver that was restored cannot be made as new again.
         rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
         if [row.iteration for row in rows] != list(range(iteration + 1)):
@@ -174,6 +173,7 @@ class Trainer:
         write_history(self._history, self.rows)
         write_magnitudes(self._gradients, self._magnitudes.rows)
         self.solver.snapshot()
+        snapshots.seal(self.folder, self.iteration)
 
     def save(self, weights: Path, history: Path, gradients: Optional[Path] = None) -> None:
         """Write the results: the weights as they are now, the history and the magnitudes."""
