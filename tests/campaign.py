@@ -7,6 +7,7 @@ undisturbed, then with that many kills; the results must be the same, byte for b
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import re
@@ -36,6 +37,7 @@ PATIENCE = 8.0
 DELAY = (0.0, 6.0)
 # What a run that was not killed may end with: the trainer of one that was killed goes on.
 STILL_AT_WORK = re.compile("another trainer is at work here")
+LOG = logging.getLogger(__name__)
 _COMMAND = re.compile(r"\0-m\0(caffetools\.\w+)")
 
 
@@ -122,6 +124,7 @@ class Campaign:
             return bool(self._wait(process))
         self.hits[module] += 1
         self.kinds[kind] += 1
+        LOG.info("kill %d: %s, at work: %s", self.kinds.total(), kind, module)
         return True
 
     def _clean_up(self, process: subprocess.Popen[str]) -> None:
@@ -145,6 +148,7 @@ class Campaign:
         other = [name for name, digest in found.items() if digest != self.expected[name]]
         assert not other, f"other than of an undisturbed run: {other}"
         self.rounds += 1
+        LOG.info("the end, with the same results")
         self._clear()
         return True
 
@@ -181,14 +185,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.monotonic()
-        campaign = Campaign(richer(Miniature(Path(folder) / "campaign")), options.seed)
-        print(f"undisturbed: {time.monotonic() - start:.0f} s, {len(campaign.expected)} results")
-        campaign.run(options.kills)
-        print(f"{campaign.kinds.total()} kills, {campaign.rounds} ends with the same results")
-        for name, count in (*campaign.kinds.items(), *campaign.hits.items()):
-            print(f"  {count:4d}  {name}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # Left behind where it fails, to be looked at.
+    folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+    LOG.info("in %s", folder)
+    campaign = Campaign(richer(Miniature(folder / "campaign")), options.seed)
+    LOG.info("undisturbed: %d results", len(campaign.expected))
+    campaign.run(options.kills)
+    print(f"{campaign.kinds.total()} kills, {campaign.rounds} ends with the same results")
+    for name, count in (*campaign.kinds.items(), *campaign.hits.items()):
+        print(f"  {count:4d}  {name}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
