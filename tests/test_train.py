@@ -48,6 +48,7 @@ class Task:
 
     def __init__(self, folder: Path, **solver_fields: object) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         images, labels = learnable_images(ENTRIES, CLASSES, (1, 28, 28))
         write_lmdb(folder / "train", images, labels)
         write_lmdb(folder / "val", images[:8], labels[:8])
@@ -222,7 +223,7 @@ def _params(solver):
 
 
 def test_about_a_hundred_iterations_have_magnitudes(trained):
-    assert [interval(count) for count in (0, 12, 199, 200, 1000, 450000)] == [1, 1, 1, 2, 10, 4500]
+    assert [interval(count) for count in (0, 12, 199, 200, 1000, 450000)] == [1, 1, 1, 2, 8, 4096]
     assert {row.iteration for row in read_magnitudes(trained.gradients)} == set(range(1, 13))
 
 
@@ -302,14 +303,14 @@ def test_test_initialization_and_the_last_snapshot_can_be_left_out(task):
 
 def stop_at(monkeypatch, iteration: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal while it makes the step to ``iteration``."""
-    record = train.Trainer._record
+    tested = train.Trainer._tested
 
-    def recorded(self, row):
-        if row.iteration == iteration:
+    def stopping(self):
+        if self.rows[-1].iteration == iteration:
             os.kill(os.getpid(), number)
-        return record(self, row)
+        return tested(self)
 
-    monkeypatch.setattr(train.Trainer, "_record", recorded)
+    monkeypatch.setattr(train.Trainer, "_tested", stopping)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -338,10 +339,13 @@ def test_the_users_handlers_are_back_after_training(task):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_training_stopped_after_its_end_only_writes_its_results(trained, task, monkeypatch):
+def test_a_training_stopped_at_its_end_only_tests_and_writes_its_results(
+    trained, task, monkeypatch
+):
     stop_at(monkeypatch, 12)
     assert task.train() == 143
-    monkeypatch.setattr(train.Trainer, "_test", lambda self: pytest.fail("tested again"))
+    monkeypatch.undo()
+    monkeypatch.setattr(train.Recorder, "recording", lambda *_: pytest.fail("trained again"))
     assert task.train() is None
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert task.history.read_bytes() == trained.history.read_bytes()
@@ -487,6 +491,50 @@ def test_the_folder_may_be_moved_with_its_snapshots(trained, task, monkeypatch, 
     task.train("--snapshots", "moved")
     assert "going on from iteration 7" in caplog.text
     assert task.weights.read_bytes() == trained.weights.read_bytes()
+
+
+# --- another length -------------------------------------------------------------------
+
+
+def same_results(task: Task, other: Task) -> bool:
+    """Whether the results of two trainings are the same, byte for byte."""
+    return all(
+        getattr(task, name).read_bytes() == getattr(other, name).read_bytes()
+        for name in ("weights", "history", "gradients")
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "start"),
+    [
+        ({"max_iter": 20}, 12),  # its last test was no test of the longer training
+        ({"max_iter": 10}, 8),
+        ({"max_iter": 12, "snapshot": 5}, 12),
+        ({"max_iter": 230}, 12),  # magnitudes of every second iteration, and no longer of each
+    ],
+)
+def test_a_training_of_another_length_goes_on(tmp_path, caplog, fields, start):
+    task, whole = Task(tmp_path / "task"), Task(tmp_path / "whole", **fields)
+    task.train()
+    task.set(**fields)
+    task.write()
+    task.train()
+    assert f"going on from iteration {start}" in caplog.text
+    whole.train()
+    assert same_results(task, whole)
+
+
+def test_a_rate_that_follows_from_the_length_starts_afresh(tmp_path, caplog):
+    policy = {"lr_policy": '"poly"', "power": 1}
+    task = Task(tmp_path / "task", **policy)
+    task.train()
+    task.set(max_iter=20)
+    task.write()
+    task.train()
+    assert "the snapshots are of another configuration; starting afresh" in caplog.text
+    whole = Task(tmp_path / "whole", **policy, max_iter=20)
+    whole.train()
+    assert same_results(task, whole)
 
 
 # --- another configuration ------------------------------------------------------------

@@ -93,6 +93,15 @@ def seal(folder: Path, iteration: int) -> None:
     write_text(state.with_suffix(_SEAL), "".join(lines))
 
 
+def has_whole(folder: Path, iteration: int) -> bool:
+    """Whether there is a whole snapshot of ``iteration``."""
+    try:
+        require_whole(folder / f"{PREFIX}_iter_{iteration}.solverstate")
+    except (ToolError, OSError):
+        return False
+    return True
+
+
 def require_whole(state: Path) -> None:
     """Raise :class:`ToolError` unless a solver state and its weights are those that were sealed."""
     if not state.with_suffix(".caffemodel").is_file():
