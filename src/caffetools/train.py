@@ -202,7 +202,7 @@ class Trainer:
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
-    """What a training's steps follow from: solver, net, initial weights, data and code.
+    """What a training's steps follow from: solver, net, initial weights, data, threads, code.
 
     Of the solver all but when it ends, takes snapshots and tells of itself; so a training can be
     made longer, unless its learning rate follows from its length. The data are told by their
@@ -222,7 +222,9 @@ def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
         *(Path(layer.transform_param.mean_file) for layer in layers),
     ]
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
-    parts += [prototxt.to_text(solver), source_digest("caffetools.train")]
+    # As many threads as there are, so many parts has a sum.
+    threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')}"
+    parts += [prototxt.to_text(solver), threads, source_digest("caffetools.train")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
