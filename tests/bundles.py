@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +56,17 @@ class Made:
 
 
 def write(
-    folder: Path, transform: str = TRANSFORM, gray: bool = False, more: str = "", images: int = 12
+    folder: Path,
+    transform: str = TRANSFORM,
+    gray: bool = False,
+    more: str = "",
+    images: int = 12,
+    converted: Sequence[str] = (),
 ) -> Made:
-    """All of it; the working folder must be ``folder``, since the net names its mean."""
+    """All of it; the working folder must be ``folder``, since the net names its mean.
+
+    ``converted`` is told to ``caffetools.lmdb`` as well.
+    """
     write_images(folder / "photos", images)
     listed = sorted(
         path.relative_to(folder / "photos") for path in (folder / "photos").rglob("*.png")
@@ -70,8 +79,10 @@ def write(
         ["convert", "--list", str(folder / "list.txt"), "--root", str(folder / "photos")]
         + ["--output", str(folder / "test"), "--width", str(width), "--height", str(height)]
         + (["--gray"] if gray else [])
+        + list(converted)
     )
-    mean.main(["--lmdb", str(folder / "test"), "--output", str(folder / "mean.binaryproto")])
+    if "short" not in converted:
+        mean.main(["--lmdb", str(folder / "test"), "--output", str(folder / "mean.binaryproto")])
     text = NET.format(transform=transform, more=more)
     if more:
         text = text.replace('"InnerProduct" bottom: "conv"', '"InnerProduct" bottom: "conv2"')

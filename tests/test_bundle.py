@@ -58,6 +58,20 @@ def test_all_readers_give_the_same(here: Path, transform: str) -> None:
         assert 0 <= reader["largest_difference"] < 2e-6
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "short"])
+@pytest.mark.parametrize("encode", [[], ["--encode", "jpg"], ["--encode", "png"]])
+def test_images_that_were_fitted_and_encoded_in_other_ways(
+    here: Path, fit: str, encode: list[str]
+) -> None:
+    """Of 30 x 26 pixels cover and inside are not 18 x 20; 20 - 15 is odd, so that halves count."""
+    transform = "mean_value: 90 crop_size: 15 scale: 0.02"
+    found = made(here, transform=transform, converted=("--fit", fit, *encode))
+    for reader in found["readers"].values():
+        assert reader["same_best_class"] == 12
+        assert 0 <= reader["largest_difference"] < 2e-6
+    assert json.loads(Path("bundle/preprocessing.json").read_text())["fit"] == fit
+
+
 def test_gray_images_too(here: Path) -> None:
     found = made(here, transform="crop_size: 15 scale: 0.01", gray=True)
     assert all(reader["same_best_class"] == 12 for reader in found["readers"].values())
@@ -291,7 +305,7 @@ def test_an_image_changed_since_is_named(here: Path) -> None:
     image = cv2.imread(str(path))
     image[3:9, 3:9] += 30
     cv2.imwrite(str(path), image)
-    complaint = re.escape(f"{path}: read and resized to 20x18 it is not what the LMDB")
+    complaint = re.escape(f"{path}: read and fitted to 20x18 it is not what the LMDB")
     with pytest.raises(ToolError, match=complaint):
         make.main(arguments)
 

@@ -107,11 +107,14 @@ def test_two_channels_are_refused() -> None:
         ({"mean_value": [1, -1e300, 1]}, "must be finite numbers, in float32 too"),
         ({"mean_value": None}, "expected the preprocessing that a bundle is made with"),
         ({"mean_value": [1e400]}, "must be finite"),
+        ({"fit": ["warp"]}, "expected warp, crop, pad, short"),
         (None, "expected the preprocessing that a bundle is made with"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, change, complaint: str) -> None:
-    sound = Preprocessing(3, 18, 20, crop_size=15, mean_value=(1.0, 2.0, 3.0), scale=0.5)
+    sound = Preprocessing(
+        3, 18, 20, crop_size=15, mean_value=(1.0, 2.0, 3.0), scale=0.5, fit="crop"
+    )
     preprocessing.write(tmp_path, sound)
     assert preprocessing.read(tmp_path) == sound
     path = tmp_path / "preprocessing.json"

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caffetools.classes import read_names
 from caffetools.cli import ToolError
 from caffetools.dataset import __main__ as dataset
 from caffetools.dataset import splits
@@ -80,6 +81,14 @@ def test_lists_classes_and_manifest_agree(source: Path) -> None:
     assert facts["totals"] == {"train": 9, "val": 6, "test": 15}
     assert facts["counts"]["val"] == {"black cat": 2, "zebra": 2, "Ähre": 2}
     assert (facts["images"], facts["dropped"], facts["unused"]) == (30, 0, 0)
+
+
+def test_a_class_is_a_line_whatever_is_in_its_name(source: Path) -> None:
+    """U+2028 and the form feed end a line for ``splitlines``, and none for Caffe."""
+    odd = "two\u2028lines\x0cor three"
+    put(source, *(f"{odd}/{i}.png" for i in range(10)))
+    output = split(source)
+    assert read_names(output / "classes.txt") == ["black cat", odd, "zebra", "Ähre"]
 
 
 def test_bytes_hang_on_seed_alone(source: Path, tmp_path: Path) -> None:
@@ -200,7 +209,7 @@ def test_unreadable_images_are_named_and_the_rest_goes_on(
         "zebra/folder.png": "is not a regular file",
         "zebra/pipe.png": "is not a regular file",
         "zebra/loop.png": "is not a regular file",
-        "zebra/outside.png": "is a link that leads out of the source folder",
+        "zebra/outside.png": "leads out of the source folder",
     }
     assert all(repr(path) in caplog.text for path in dropped)
     assert len(rows(output)) == 38

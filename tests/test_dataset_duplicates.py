@@ -77,6 +77,26 @@ def test_within_a_split_only_another_class_counts():
     ]
 
 
+def test_another_class_in_its_split_hides_no_copy_in_another():
+    copy = again(picture(1), 60, 64)
+    entries = [
+        Entry("a/1", 0, "a", "train", sha256="x"),
+        Entry("a/2", 0, "a", "test", sha256="y"),
+        Entry("b/1", 1, "b", "test", sha256="y"),
+    ]
+    pairs = duplicates.find(entries, np.array([thumbnail(i) for i in (picture(1), copy, copy)]))
+    assert [pair[:3] for pair in pairs] == [(1, 0, "near"), (2, 0, "near"), (2, 1, "exact")]
+    assert duplicates.summary(entries, pairs) == {"across_splits": 2, "of_two_classes": 1}
+
+
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_one_file_of_two_classes_is_told_wherever_it_is_named(other):
+    val = Entry("a/1", 0, "a", "val", sha256="x")
+    entries = [val, val._replace(split=other, label=1, class_name="b")]
+    thumbnails = np.repeat(thumbnail(picture(0))[None], 2, axis=0)
+    assert [pair[:3] for pair in duplicates.find(entries, thumbnails)] == [(1, 0, "exact")]
+
+
 def test_one_file_in_val_and_test_is_meant_so_and_one_in_train_is_not():
     val = Entry("a/1", 0, "a", "val", sha256="x")
     thumbnails = np.repeat(thumbnail(picture(0))[None], 2, axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -149,6 +150,43 @@ def test_what_a_list_names_and_is_not_there_is_dropped_and_strict_ends(here):
         run("--list", "all.txt", "--strict", *SHARES)
 
 
+def test_names_that_no_file_can_have_are_dropped_by_name(here):
+    long = "x" * 300
+    rows = [f"of 2019/{i}.png,{i % 2}" for i in range(8)]
+    rows += ["a\0b.png,0", f"{long}.png,1", '"a\rb.png",1']
+    Path("table.csv").write_text("path,label\n" + "\n".join(rows) + "\n", newline="")
+    found = manifest(run("--index", "table.csv", *SHARES))
+    assert len(found) == 11
+    assert {row["path"]: row["dropped"] for row in found if row["dropped"]} == {
+        "a\0b.png": "has a NUL in its name",
+        f"{long}.png": "cannot be opened: File name too long",
+        "a\rb.png": "has a line break in its name",
+    }
+
+
+def test_groups_of_names_that_are_not_utf8(here):
+    Path(os.fsdecode(b"photos/of 2019/9_caf\xe9.png")).write_bytes(b"")
+    (here / "photos" / "odd").mkdir()
+    for i in (1, 3, 5, 7):
+        (here / "photos" / "of 2019" / f"{i}.png").rename(here / "photos" / "odd" / f"{i}.png")
+    found = manifest(run("--group", "([^/]*)[.]png$", *SHARES))
+    assert [row["group"] for row in found if row["dropped"]] == ["9_caf\\udce9"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(here):
+    Path("all.txt").write_text(names(range(8)), encoding="utf-8-sig")
+    Path("names.txt").write_text("even\nodd\n", encoding="utf-8-sig")
+    output = run("--list", "all.txt", "--names", "names.txt", *SHARES, "--strict")
+    assert (output / "classes.txt").read_text(encoding="utf-8") == "even\nodd\n"
+
+
+def test_spaces_about_a_class_make_no_other_class(here):
+    rows = [f"of 2019/{i}.png,{'wren ' if i % 4 else ' wren'}" for i in range(0, 8, 2)]
+    rows += [f"of 2019/{i}.png,robin" for i in range(1, 8, 2)]
+    Path("table.csv").write_text("path,class\n" + "\n".join(rows) + "\n")
+    assert (run("--index", "table.csv", *SHARES) / "classes.txt").read_text() == "robin\nwren\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -159,6 +197,8 @@ def test_what_a_list_names_and_is_not_there_is_dropped_and_strict_ends(here):
         ("path,label\na.png,0,1\n", "table.csv:2: expected 2 fields"),
         ("path,label\na.png,-1\n", "table.csv:2: expected a whole number as label, found '-1'"),
         ("path,label\na.png,9999999999\n", "table.csv:2: expected labels from 0 to 999999"),
+        (f"path,label\na.png,{'9' * 5000}\n", "table.csv:2: expected a whole number as label"),
+        ('path,class\na.png,"wr\nen"\nb.png,robin\n', "'wr.nen' has a line break in its name"),
         ("path,label\n,1\n", "table.csv:2: expected a path, found none"),
         ("path,class\na.png,\n", "the class with the label 0 has no name"),
         (

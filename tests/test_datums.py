@@ -31,7 +31,7 @@ def test_raw_and_encoded_datums_give_the_same_pixels() -> None:
 
 
 def test_encoded_datum_that_does_not_decode_is_named() -> None:
-    with pytest.raises(ToolError, match="an encoded image that cannot be decoded"):
+    with pytest.raises(ToolError, match="its image cannot be decoded as an image"):
         datum_image(caffe_pb2.Datum(data=b"abc", encoded=True))
 
 
@@ -45,7 +45,7 @@ def test_other_numbers_of_channels_are_shown_in_part(channels: int, planes: list
 
 @pytest.mark.parametrize("channels", [-1, 0, 3, 1 << 30])
 def test_a_datum_whose_values_do_not_fit_its_shape_is_named(channels: int) -> None:
-    with pytest.raises(ToolError, match="4 values for the shape"):
+    with pytest.raises(ToolError, match="it has 4 bytes of data, and its shape"):
         datum_image(caffe_pb2.Datum(channels=channels, height=2, width=2, data=b"abcd"))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from recipes import REPOSITORY
 
-from caffetools.digest import folder_digest, source_digest
+from caffetools.digest import files_digest, folder_digest, source_digest
 
 COMMANDS = (
     "caffetools.dataset.__main__",
@@ -182,6 +182,11 @@ def test_a_folders_digest_is_of_what_was_found_there_and_not_where(photos, tmp_p
     copied = tmp_path / "copied"
     shutil.copytree(photos, copied)
     assert folder_digest(copied) == folder_digest(photos)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_what_cannot_be_a_name_is_no_obstacle(photos, name):
+    assert files_digest(photos, [name]) != files_digest(photos, [])
 
 
 def test_a_link_that_leads_nowhere_is_no_obstacle(photos):

@@ -89,7 +89,9 @@ def test_manifest_describes_the_records(root: Path) -> None:
         "channel_means": [round(np.mean(images), 4)],
         "channels": 1,
         "class_means": {str(i): [round(np.mean(image), 4)] for i, image in enumerate(images)},
+        "encode": None,
         "entries": 5,
+        "fit": {"height": 10, "mode": "warp", "width": 20},
         "height": 10,
         "labels": {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1},
         "sha256": digest.hexdigest(),
@@ -127,6 +129,18 @@ def test_map_grows_over_many_transactions(tmp_path: Path, monkeypatch: pytest.Mo
     assert facts["entries"] == 205
     assert records(tmp_path / "db") == [(r.key, r.value) for r in written]
     assert (tmp_path / "db/data.mdb").stat().st_size > 205 * len(value)
+
+
+@pytest.mark.parametrize("keys", [(b"99999999_a", b"100000000_a"), (b"1", b"1"), (b"2", b"1")])
+def test_keys_that_do_not_ascend_are_not_passed_over(
+    tmp_path: Path, keys: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at_once in (1, 2):
+        monkeypatch.setattr(databases, "_RECORDS_AT_ONCE", at_once)
+        folder = tmp_path / str(at_once)
+        folder.mkdir()
+        with pytest.raises(ToolError, match="expected keys that ascend"):
+            databases.write(folder, [(key, b"value") for key in keys])
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(1 << 28, [3, 3, 1]), (200, [2, 2, 2, 1])])
@@ -189,7 +203,7 @@ def test_unreadable_image_is_named_and_the_old_database_stays(
     if content is not None:
         (root / "cat/z.png").write_bytes(content)
     message = refusal(root)
-    assert "cat/z.png: expected a readable image" in message
+    assert "cat/z.png: expected an image, found " in message
     assert ("no file" if content is None else "cannot be decoded") in message
     assert (records(root.parent / "db"), manifest(root.parent / "db")) == before
 
@@ -205,6 +219,15 @@ def test_an_old_manifest_never_stands_beside_a_new_database(
     with pytest.raises(KeyboardInterrupt):
         convert(root, "--gray")
     assert not (root.parent / "db.json").exists()
+
+
+def test_images_by_hand_are_checked_before_they_are_decoded(root: Path) -> None:
+    message = refusal(root, "--max-pixels", "509")
+    assert "b 2.png: expected an image, found that it has 17 x 30 pixels, more than" in message
+    noise = np.random.RandomState(1).randint(0, 256, (90, 90, 3)).astype(np.uint8)
+    (root / "cat/z.png").write_bytes(cv2.imencode(".jpg", noise)[1].tobytes()[:2000])
+    assert "cat/z.png: expected an image, found that it is cut off or damaged" in refusal(root)
+    assert "--max-pixels: expected at least 1, found 0" in refusal(root, "--max-pixels", "0")
 
 
 def test_shapes_that_differ(root: Path) -> None:

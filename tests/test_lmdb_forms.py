@@ -21,7 +21,7 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools import lmdb as tool
 from caffetools.cli import ToolError
-from caffetools.datums import pixels
+from caffetools.datums import pixels_of
 from caffetools.fitting import MODES, Fit
 
 SHAPES = [(40, 60), (60, 40), (33, 100), (50, 50), (7, 90), (24, 32)]
@@ -59,7 +59,7 @@ def values(database: Path) -> list[bytes]:
 
 
 def images(database: Path) -> list[np.ndarray]:
-    return [pixels(value).transpose(1, 2, 0) for value in values(database)]
+    return [pixels_of(value).transpose(1, 2, 0) for value in values(database)]
 
 
 # --- fitting ----------------------------------------------------------------------------
@@ -108,6 +108,22 @@ def test_shapes_that_differ_are_told(root: Path):
     assert facts["channel_means"] == [round(value, 4) for value in total / count]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_line_does_not_fill_the_memory(root: Path, mode: str):
+    """Of 60,000 x 1 pixels covering 256 x 256 makes 15,360,000 x 256, which is 12 GB."""
+    cv2.imwrite(str(root / "0.jpg"), np.zeros((1, 60_000, 3), np.uint8))
+    if mode in ("warp", "pad"):
+        assert len(images(convert(root, "--fit", mode))) == len(SHAPES)
+        return
+    with pytest.raises(ToolError, match=r"0\.jpg: 60000 x 1 pixels would become 15360000 x 256"):
+        convert(root, "--width", "256", "--height", "256", "--fit", mode)
+
+
+def test_a_size_that_nothing_holds(root: Path):
+    with pytest.raises(ToolError, match="--width 32 --height 9999999: expected at most 178956970"):
+        convert(root, "--height", "9999999")
+
+
 def test_a_fit_needs_a_size(root: Path):
     with pytest.raises(ToolError, match="--fit crop: expected --width and --height beside it"):
         tool.main(["convert", "--list", str(root.parent / "list.txt"), "--root", str(root),
@@ -124,12 +140,13 @@ def test_a_png_is_the_pixels_exactly(root: Path, gray: list[str]):
     stored = values(convert(root, "--encode", "png", *gray))
     facts = json.loads((root.parent / "db.json").read_text())
     assert plain.pop("sha256") != facts.pop("sha256")
+    assert (plain.pop("encode"), facts.pop("encode")) == (None, "png")
     assert plain == facts
     for value, expected in zip(stored, raw, strict=True):
         datum = caffe_pb2.Datum.FromString(value)
         assert datum.encoded
         assert datum.data.startswith(b"\x89PNG")
-        np.testing.assert_array_equal(pixels(value).transpose(1, 2, 0), expected)
+        np.testing.assert_array_equal(pixels_of(value).transpose(1, 2, 0), expected)
 
 
 def test_a_jpeg_is_smaller_and_near(root: Path):
@@ -137,7 +154,7 @@ def test_a_jpeg_is_smaller_and_near(root: Path):
     stored = values(convert(root, "--encode", "jpg", size=(200, 200)))
     assert sum(map(len, stored)) < sum(map(len, raw)) / 4
     for one, other in zip(stored, raw, strict=True):
-        assert np.abs(pixels(one).astype(int) - pixels(other)).mean() < 3
+        assert np.abs(pixels_of(one).astype(int) - pixels_of(other)).mean() < 3
 
 
 @pytest.mark.parametrize("options", [[], ["--encode", "png"], ["--encode", "jpg"]])
@@ -146,6 +163,12 @@ def test_any_number_of_workers_writes_the_same_bytes(root: Path, options: list[s
     for workers in ("2", "5"):
         again = convert(root, *options, "--workers", workers)
         assert (again / "data.mdb").read_bytes() == first
+
+
+def test_an_image_that_is_too_large_for_its_encoding(root: Path):
+    cv2.imwrite(str(root / "0.jpg"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ToolError, match=r"0\.jpg: jpg: 70000 x 8 pixels are too many for it"):
+        convert(root, "--width", "70000", "--height", "8", "--encode", "jpg")
 
 
 def test_workers_are_at_least_one(root: Path):
@@ -165,6 +188,17 @@ def test_a_disk_without_room_is_told_before_all_is_written(root: Path, monkeypat
     assert sorted(path.name for path in root.parent.iterdir()) == [
         "db", "db.json", "images", "list.txt",
     ]  # fmt: skip
+
+
+def test_one_large_image_does_not_speak_for_all(root: Path, monkeypatch):
+    """As PNG the first image takes 120 kB, and each of the five others a page."""
+    noise = np.random.RandomState(0).randint(0, 256, (200, 200, 3)).astype(np.uint8)
+    for i, image in enumerate([noise, *[np.full_like(noise, 9)] * 5]):
+        cv2.imwrite(str(root / f"{i}.jpg"), image)
+    monkeypatch.setattr(databases.shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
+    found = convert(root, "--encode", "png", size=(200, 200))
+    sizes = [len(value) for value in values(found)]
+    assert sizes[0] * len(sizes) > 300_000 > sum(sizes)
 
 
 def test_a_disk_that_fills_leaves_nothing_behind(root: Path):

@@ -58,6 +58,12 @@ def test_encoded_and_float_records_count_as_well(tmp_path: Path) -> None:
 
 # --- what is refused --------------------------------------------------------------------
 
+
+def encoded(image: np.ndarray) -> bytes:
+    png = cv2.imencode(".png", image)[1].tobytes()
+    return caffe_pb2.Datum(data=png, encoded=True).SerializeToString()
+
+
 GOOD = datum_bytes(np.zeros((4, 6, 3), np.uint8), 0)
 
 
@@ -73,12 +79,17 @@ def test_shapes_that_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"\xff\xff", "not a Datum"),
-        (b"", "0 values"),
-        (GOOD[:-40], "not a Datum"),
-        (caffe_pb2.Datum(channels=3, height=4, width=6, data=b"123").SerializeToString(), "3 val"),
+        (b"\xff\xff", "no Datum"),
+        (b"", "has no data"),
+        (GOOD[:-40], "no Datum"),
+        (
+            caffe_pb2.Datum(channels=3, height=4, width=6, data=b"123").SerializeToString(),
+            "3 bytes of data",
+        ),
         (caffe_pb2.Datum(encoded=True, data=b"no image").SerializeToString(), "cannot be decoded"),
-        (caffe_pb2.Datum(encoded=True).SerializeToString(), "cannot be decoded"),
+        (caffe_pb2.Datum(encoded=True).SerializeToString(), "is encoded, and has no data"),
+        (encoded(np.zeros((14_000, 13_000), np.uint8)), "more than 178956970 pixels"),
+        (encoded(np.zeros((4, 6), np.uint16)), "values of type uint16, and Caffe takes 8 bits"),
     ],
 )
 def test_records_that_hold_no_image(tmp_path: Path, value: bytes, message: str) -> None:

@@ -75,11 +75,25 @@ FINE = {
     "really a png.jpg": (encoded(PICTURE, "PNG"), RGB, 0),
     "no ending": (encoded(PICTURE, "PNG"), RGB, 0),
     "Käse 🧀 'n' $(x).PNG": (encoded(PICTURE, "PNG"), RGB, 0),
+    "telephone.jpg": (
+        encoded(PICTURE, "MPO", save_all=True, append_images=[PICTURE.rotate(180)], quality=95),
+        RGB, 3,
+    ),
     "behind.jpg": (encoded(PICTURE, "JPEG", quality=95) + b"more" * 100, RGB, 3),
 }  # fmt: skip
 PHOTO = FINE["photo.jpg"][0]
 BAD = {
     "cut.jpg": (PHOTO[: len(PHOTO) // 2], "is cut off or damaged"),
+    "cut telephone.jpg": (FINE["telephone.jpg"][0][:1000], "is cut off or damaged"),
+    # Of kinds that OpenCV knows and Pillow does not: nothing tells beforehand how large they are.
+    "bomb by radiance.jpg": (
+        cv2.imencode(".hdr", np.zeros((2000, 2000, 3), np.float32))[1].tobytes(),
+        "cannot be decoded as an image",
+    ),
+    "floats.png": (
+        cv2.imencode(".pfm", RGB.astype(np.float32) / 255)[1].tobytes(),
+        "cannot be decoded as an image",
+    ),
     "cut.png": (encoded(PICTURE, "PNG")[:1000], "cannot be decoded as an image"),
     "cut.bmp": (encoded(PICTURE, "BMP")[:1000], "cannot be decoded as an image"),
     "cut.webp": (encoded(PICTURE, "WEBP", lossless=True)[:2000], "is cut off or damaged"),

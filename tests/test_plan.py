@@ -84,9 +84,11 @@ def test_what_is_told_of_lists_splits_and_limits():
 
 def test_images_that_differ_in_size_have_no_mean_image():
     image = {"width": 28, "height": 28, "gray": True, "fit": "short", "encode": "png"}
-    dataset = {**fresh(CONFIG)["dataset"], "image": image}
+    dataset = {**fresh(CONFIG)["dataset"], "image": image, "max_pixels": 900}
     plan = plan_of(dataset=dataset)
-    assert plan.image_options("bars", "val")[4:-1] == ["--fit", "short", "--encode", "png"]
+    assert plan.image_options("bars", "val")[4:-1] == [
+        *("--fit", "short", "--encode", "png", "--max-pixels", "900")
+    ]
     with pytest.raises(ToolError, match=r"config: the data set 'bars' has image\.fit: short"):
         plan_of(dataset=dataset, model=model(subtract_mean=True))
 

@@ -23,7 +23,11 @@ def test_a_fetched_archive_is_verified_then_unpacked():
     archive = {"sha256": SHA256, "folder": "a b", "limit": 10**12}
     plan = of(source=URL, archive=archive)
     assert plan.is_address("mine")
-    assert plan.archive_fetch_options("mine") == ["--url", URL, "--sha256", SHA256]
+    assert plan.archive_fetch_options("mine") == [
+        *("--url", URL, "--sha256", SHA256, "--max-bytes", "1000000000000")
+    ]
+    without = of(source=URL, archive={"sha256": SHA256})
+    assert without.archive_fetch_options("mine") == ["--url", URL, "--sha256", SHA256]
     assert plan.archive("mine") == "results/mine/downloads/archive"
     assert plan.archive_options("mine") == ["--folder", "a b", "--limit", "1000000000000"]
     assert plan.folder("mine") == "results/mine/unpacked"

@@ -166,6 +166,19 @@ def test_images_end_in_their_classes_folders(table: Write, name: str, delimiter:
     assert lost(path) == {}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_column(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"image_url,label\n{host.url}/4.png,0\n", encoding="utf-8-sig")
+    assert shades(fetch(path)) == {"0": [4]}
+
+
+def test_an_address_with_a_carriage_return_stays_a_row_of_lost(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f'image_url,label\n{host.url}/4.png,0\n"{host.url}/a\rb",0\n', newline="")
+    fetch(path, "--lost", "0.5")
+    assert list(lost(path)) == ["a\rb"]
+
+
 def test_classes_have_the_names_of_their_lines_and_few_may_be_asked_for(table: Write) -> None:
     path = table(["0.png", "1.png", "2.png", "3.png"])
     names = path.parent / "names.txt"
@@ -225,6 +238,15 @@ def test_an_address_that_stands_twice_is_one_image(table: Write, host: Host) -> 
     assert sorted(host.asked) == ["/0.png", "/1.png", "/2.png"]
 
 
+def test_an_address_of_two_labels_is_told(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"image_url,label\n{host.url}/0.png,0\n{host.url}/0.png,1\n")
+    assert [row.label for row in url_images.read_table(path, "image_url", "label")] == [0]
+    assert f"row 3: {host.url}/0.png has the label 1 here and 0 before, which counts" in caplog.text
+
+
 def test_names_of_files_hang_on_the_address_alone() -> None:
     def name(url: str) -> str:
         return url_images.Row(url, 0).file_name
@@ -265,6 +287,39 @@ def test_an_image_without_an_end_is_lost(tmp_path: Path) -> None:
         (row,) = url_images.bring([row], tmp_path, [], max_bytes=1_000_000)
     assert row.lost.startswith("expected at most 1000000 bytes, but the server sends more;")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["cut.jpg", "large.png"])
+def test_what_should_not_be_decoded_is_lost_and_not_kept(tmp_path: Path, name: str) -> None:
+    noise = np.random.RandomState(0).randint(0, 256, (90, 90, 3)).astype(np.uint8)
+    content, reason = {
+        "cut.jpg": (cv2.imencode(".jpg", noise)[1].tobytes()[:2000], "is cut off or damaged"),
+        "large.png": (
+            cv2.imencode(".png", np.zeros((14_000, 13_000), np.uint8))[1].tobytes(),
+            "has more than 178956970 pixels",
+        ),
+    }[name]
+    with loopback.running(content) as server:
+        (row,) = url_images.bring([url_images.Row(f"{server.url}/{name}", 0)], tmp_path, [])
+    assert row.lost.startswith(reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_of_the_users_is_replaced(table: Write) -> None:
+    path = table(["0.png", "1.png", "2.png"])
+    photographs = path.parent / "images" / "holidays"
+    photographs.mkdir(parents=True)
+    with pytest.raises(ToolError, match="will not be replaced, since it holds 'holidays'"):
+        fetch(path)
+    assert photographs.is_dir()
+
+
+@pytest.mark.parametrize("option", ["--store", "--index", "--table-of-lost"])
+def test_nothing_lies_in_the_folder_that_is_replaced(table: Write, option: str) -> None:
+    path = table(["0.png", "1.png", "2.png"])
+    inside = path.parent / "images" / "0" / "kept"
+    with pytest.raises(ToolError, match=rf"{option} .*kept: lies in .*images, which is replaced"):
+        fetch(path, option, str(inside))
 
 
 def test_halves_of_two_images_are_not_put_together(

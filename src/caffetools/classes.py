@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from caffetools.cli import ToolError
+from caffetools.dataset.entry import unlistable
 
 
 def class_names(path: Optional[Path], count: int) -> list[str]:
@@ -24,9 +25,14 @@ def class_names(path: Optional[Path], count: int) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The lines of a file of names; :class:`ToolError` where it is not UTF-8."""
+    """The lines of a file of names; :class:`ToolError` where it is not UTF-8.
+
+    They end where Caffe's lists end theirs: a name may hold what ``splitlines`` takes for an end.
+    """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        # Editors on Windows begin a file with a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return lines if lines[-1] else lines[:-1]
     except UnicodeDecodeError as error:
         raise ToolError(f"{path}: expected names in UTF-8 ({error}); save it as UTF-8") from error
 
@@ -53,10 +59,10 @@ def folder_names(
         )
     chosen = {label: names[label] for label in labels}
     for label, name in chosen.items():
-        if not name or name.startswith(".") or "/" in name or "\0" in name:
+        if not name or name.startswith(".") or "/" in name or unlistable(name):
             raise ToolError(
                 f"{place}:{label + 1}: {name!r} cannot be the name of a class folder; leave out "
-                "'/', and a '.' at its beginning"
+                "'/', line breaks, and a '.' at its beginning"
             )
     twice = [name for name, count in Counter(chosen.values()).items() if count > 1]
     if twice:

@@ -177,8 +177,15 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
     while True:
         try:
             with environment.begin(write=True) as transaction:
-                # Keys ascend, so each goes to the end and pages are filled to the brim.
-                transaction.cursor().putmulti(items, append=True)
+                # Keys ascend, so each goes to the end and pages are filled to the brim. One that
+                # does not is passed over without a word.
+                _, added = transaction.cursor().putmulti(items, append=True)
+                if added != len(items):
+                    raise ToolError(
+                        f"{environment.path()}: expected keys that ascend, found {len(items)} of "
+                        f"which {len(items) - added} do not, from {items[0][0]!r} to "
+                        f"{items[-1][0]!r}; number records with leading zeros"
+                    )
             return
         except lmdb.MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union
@@ -13,7 +14,9 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
-from caffetools.datum_fields import read_fields
+from caffetools.datum_fields import Fields, read_fields
+from caffetools.images import MAX_PIXELS, fault_in
+from caffetools.records.facts import as_text
 
 
 def datum_bytes(image: np.ndarray, label: int) -> bytes:
@@ -39,38 +42,68 @@ def encoded_datum_bytes(data: bytes, label: int) -> bytes:
 def encode(image: np.ndarray, kind: str) -> bytes:
     """A uint8 image ``(H, W, C)`` as a file of this kind (``png``, ``jpg`` ...).
 
-    Raises :class:`ToolError` where OpenCV writes no such files.
+    Raises :class:`ToolError` where OpenCV writes no such files, or none of that size.
     """
     try:
-        return bytes(cv2.imencode(f".{kind}", image)[1].tobytes())
+        whole, content = cv2.imencode(f".{kind}", image)
     except cv2.error as error:
         raise ToolError(f"{kind}: OpenCV cannot encode images so; take png or jpg") from error
+    if not whole:
+        height, width = image.shape[:2]
+        raise ToolError(
+            f"{kind}: {width} x {height} pixels are too many for it; store a smaller one"
+        )
+    return bytes(content.tobytes())
 
 
-def pixels(value: Union[bytes, memoryview]) -> np.ndarray:
-    """The pixels ``(C, H, W)`` of a serialized ``Datum``, a view of its bytes where they are raw.
-
-    Raises ValueError if it has none.
-    """
+def pixels_of(value: Union[bytes, memoryview]) -> np.ndarray:
+    """:func:`pixels` of a serialized ``Datum``; ValueError as well where it is none."""
     try:
-        datum = read_fields(memoryview(value))
+        fields = read_fields(memoryview(value))
     except ValueError as error:
-        raise ValueError(f"the value is not a Datum: {error}") from error
-    if datum.encoded:
-        return _decoded(datum.data)
-    shape = datum.shape
-    flat = np.frombuffer(datum.data, np.uint8)
-    if not flat.size and datum.floats:
-        flat = np.concatenate(datum.floats)
-    if flat.size != np.prod(shape) or not flat.size:
-        raise ValueError(f"{flat.size} values for the shape (channels, height, width) {shape}")
-    return flat.reshape(shape)
+        raise ValueError(f"it is no Datum: {error}") from error
+    return pixels(fields)
 
 
-def _decoded(data: memoryview) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+def pixels(fields: Fields, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The values (channels, height, width): uint8, or float32 of float_data.
+
+    Raw bytes are a view into the record. ValueError, saying why, where there are none: where they
+    are not as many as the shape tells, or the image is not whole, is none that OpenCV decodes to
+    8 bits, as Caffe asks for, or has more than ``max_pixels``.
+    """
+    if fields.encoded:
+        return _decoded(fields.data, max_pixels)
+    # Of both Caffe reads data alone.
+    count = len(fields.data) or fields.float_count
+    if not count:
+        raise ValueError("it has no data")
+    channels, height, width = fields.shape
+    if min(fields.shape) < 1 or channels * height * width != count:
+        raise ValueError(
+            f"it has {count} {'bytes of data' if len(fields.data) else 'floats'}, and its shape "
+            f"{as_text(fields.shape)} (channels, height, width) takes "
+            f"{max(channels, 0) * max(height, 0) * max(width, 0)}"
+        )
+    if len(fields.data):
+        return np.frombuffer(fields.data, np.uint8).reshape(fields.shape)
+    return np.concatenate(fields.floats).reshape(fields.shape)
+
+
+def _decoded(data: memoryview, max_pixels: int) -> np.ndarray:
+    if not len(data):
+        raise ValueError("it is encoded, and has no data")
+    reason = fault_in(io.BytesIO(data), max_pixels)
+    if reason:
+        raise ValueError(f"its image {reason}")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
     if image is None:
-        raise ValueError("an encoded image that cannot be decoded")
+        raise ValueError("its image is cut off or damaged: OpenCV cannot decode it")
+    if image.dtype != np.uint8:
+        raise ValueError(f"its image has values of type {image.dtype}, and Caffe takes 8 bits")
     return np.atleast_3d(image).transpose(2, 0, 1)
 
 
@@ -81,7 +114,7 @@ def datum_image(datum: Any) -> np.ndarray:
     Raises :class:`ToolError` where it has no pixels.
     """
     try:
-        planes = pixels(datum.SerializeToString())
+        planes = pixels_of(datum.SerializeToString())
     except ValueError as error:
         raise ToolError(f"a record of the LMDB: {error}; convert the images again") from error
     return planes[2::-1].transpose(1, 2, 0) if len(planes) in (3, 4) else planes[0]

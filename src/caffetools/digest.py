@@ -8,8 +8,11 @@ editing a figure retrains nothing and editing the solver does.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
+import os
+import stat
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -132,10 +135,21 @@ def files_digest(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
-        # A link that leads nowhere counts as itself; the command that reads images names it.
-        status = path.stat() if path.exists() else path.lstat() if path.is_symlink() else None
+        status = _status(path)
         size = status.st_size if status else "absent"
         digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
-        if status and path.is_file():
+        if status and stat.S_ISREG(status.st_mode):
             digest.update(f"{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _status(path: Path) -> Optional[os.stat_result]:
+    """A link that leads nowhere counts as itself; None where there is nothing of that name.
+
+    What cannot be a name, by its length or a NUL, counts as nothing: the command that reads images
+    names it.
+    """
+    for look in (os.stat, os.lstat):
+        with contextlib.suppress(OSError, ValueError):
+            return look(path)
+    return None

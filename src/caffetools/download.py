@@ -166,7 +166,7 @@ def _too_large(url: str, partial: Partial, found: str, max_bytes: int) -> ToolEr
     partial.discard()
     return ToolError(
         f"{url}: expected at most {max_bytes} bytes, but the server sends {found}; see whether "
-        "this is the file, and if it is raise max_bytes"
+        "this is the file, and if it is raise max_bytes, or of an archive its limit"
     )
 
 

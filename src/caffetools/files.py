@@ -74,8 +74,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) 
     """Write a table with a header as CSV, whole or not at all."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
+        quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(header)
-        writer.writerows(rows)
+        for row in rows:
+            # Readers end a row at a carriage return, which the writer does not quote by itself.
+            values = list(row)
+            has_return = any("\r" in value for value in values if isinstance(value, str))
+            (quoting if has_return else writer).writerow(values)
 
 
 def sha256(path: Path) -> str:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from caffetools.images import resize
+from caffetools.cli import ToolError
+from caffetools.images import MAX_PIXELS, resize
 
 Size = tuple[int, int]  # height, width
 
@@ -35,7 +36,10 @@ class Fit(NamedTuple):
     mode: str = "warp"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A uint8 image ``(H, W, C)``, fitted."""
+        """A uint8 image ``(H, W, C)``, fitted.
+
+        Raises :class:`ToolError` where it is so long that it would fill a memory.
+        """
         return MODES[self.mode](image, (self.height, self.width))
 
 
@@ -45,6 +49,12 @@ def _scaled(image: np.ndarray, size: Size, choose: Callable[[float, float], floa
     scale = choose(size[0] / height, size[1] / width)
     # At least a pixel, for images that are a line; and the chosen side to the pixel.
     new = [max(1, round(side * scale)) for side in (height, width)]
+    # Of an image that is a line a few bytes could fill a memory.
+    if new[0] * new[1] > MAX_PIXELS:
+        raise ToolError(
+            f"{width} x {height} pixels would become {new[1]} x {new[0]} in these proportions; "
+            "leave the image out, or take --fit warp or pad"
+        )
     return resize(image, *new)
 
 

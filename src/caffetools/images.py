@@ -16,6 +16,9 @@ _PHOTOGRAPHS = (".jp2", ".jpe", ".jpeg", ".jpg", ".webp")
 EXTENSIONS = frozenset((*_BITMAPS, *_PHOTOGRAPHS))
 # Where Pillow takes an image for an attack. Decoded it fills half a gigabyte.
 MAX_PIXELS = 178_956_970
+# What Pillow calls JPEG, and JPEG with further pictures behind, as telephones write it.
+_PHOTOGRAPHIC = ("JPEG", "MPO")
+_UNKNOWN = "cannot be decoded as an image"
 
 
 def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
@@ -33,6 +36,18 @@ def read_image(path: Path, gray: bool = False) -> Optional[np.ndarray]:
     except cv2.error:  # such as more pixels than OpenCV is willing to allocate
         return None
     return None if image is None else np.atleast_3d(image)
+
+
+def read_checked(
+    path: Path, gray: bool = False, max_pixels: int = MAX_PIXELS
+) -> tuple[Optional[np.ndarray], str]:
+    """:func:`read_image` of a file that is not trusted: the image, or None and why there is none.
+
+    The reason is that of :func:`fault`, before anything is decoded, or that decoding failed.
+    """
+    reason = fault(path, max_pixels)
+    image = None if reason else read_image(path, gray)
+    return image, reason or ("" if image is not None else _UNKNOWN)
 
 
 def is_image(source: Union[Path, BinaryIO]) -> bool:
@@ -58,20 +73,21 @@ def fault(path: Path, max_pixels: int = MAX_PIXELS) -> str:
 def fault_in(stream: BinaryIO, max_pixels: int = MAX_PIXELS) -> str:
     """Why the image in an open file should not be decoded, or nothing.
 
-    It has more than ``max_pixels``, or is a photograph that is cut off, of which decoders fill
-    what is missing with gray.
+    It has more than ``max_pixels``; or is a photograph that is cut off, of which decoders fill
+    what is missing with gray; or is of a kind that Pillow does not know: OpenCV may know it, and
+    nothing but decoding would tell how large it is.
     """
     try:
         with Image.open(stream) as image:
             width, height = image.size
             if width * height > max_pixels:
                 return f"has {width} x {height} pixels, more than the {max_pixels} of max_pixels"
-            if image.format == "JPEG" and not _ends_as_jpeg(stream):
+            if image.format in _PHOTOGRAPHIC and not _ends_as_jpeg(stream):
                 image.load()
     except Image.DecompressionBombError:
         return f"has more than {MAX_PIXELS} pixels, as files made to fill a memory have"
     except UnidentifiedImageError:
-        return ""  # of a kind that Pillow does not know; OpenCV may
+        return _UNKNOWN
     except Exception as error:  # whatever a broken file leads Pillow's many readers to
         return f"is cut off or damaged ({error})"
     return ""

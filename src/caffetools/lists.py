@@ -24,7 +24,8 @@ def read_list(path: Path) -> list[Listed]:
     if not path.is_file():
         raise ToolError(f"{path}: no such file; the dataset command writes such lists")
     try:
-        text = path.read_bytes().decode("utf-8")
+        # Editors on Windows begin a file with a byte order mark.
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ToolError(f"{path}: expected UTF-8, found {error}") from error
     lines = text.split("\n")
@@ -36,7 +37,7 @@ def read_list(path: Path) -> list[Listed]:
 
 
 def _parse_line(line: str, place: str) -> Listed:
-    match = re.fullmatch(r"(.+) ([0-9]{1,9})\r?", line)
+    match = re.fullmatch(r"([^\0]+) ([0-9]{1,9})\r?", line)
     if match is None:
         raise ToolError(f"{place}: expected 'path label', label a whole number; found {line!r}")
     return Listed(match.group(1), int(match.group(2)))

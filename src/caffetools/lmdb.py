@@ -6,12 +6,12 @@ label and encoded (false). With ``--encode`` it is a PNG, which loses nothing, o
 encoded is true. Images are resized by OpenCV's bilinear interpolation to ``--width`` and
 ``--height``, regardless of their proportions; ``--fit`` tells other ways.
 
-What differs from ``convert_imageset``: an image that cannot be read ends the run instead of
-being skipped, ``--shuffle`` is seeded, all cores work, and the database is written beside its
-place and renamed, so that it is whole or absent. Its bytes hang on images, list and options
-alone. ``OUTPUT.json``, written last, describes it: number of entries, shape, labels, mean of
-each channel in all and by class (before a JPEG is made), and the SHA-256 over all keys and
-values in order.
+What differs from ``convert_imageset``: an image that cannot be read, is cut off, or has more than
+``--max-pixels`` ends the run instead of being skipped, ``--shuffle`` is seeded, all cores work,
+and the database is written beside its place and renamed, so that it is whole or absent. Its bytes
+hang on images, list and options alone. ``OUTPUT.json``, written last, describes it: number of
+entries, shape, how images were fitted and encoded, labels, mean of each channel in all and by
+class (before a JPEG is made), and the SHA-256 over all keys and values in order.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -36,12 +37,16 @@ from caffetools.datums import datum_bytes, encode, encoded_datum_bytes
 from caffetools.files import whole_directory, write_json
 from caffetools.fitting import MODES, Fit
 from caffetools.folders import lies_inside, refuse_foreign
-from caffetools.images import read_image
+from caffetools.images import MAX_PIXELS, read_checked
 from caffetools.lists import Listed, read_list
 
 LOG = logging.getLogger("caffetools.lmdb")
 
 Shape = tuple[int, int, int]
+
+# Records by whose size the room that all need is told: few, so that little is written before, and
+# many enough that one large image does not speak for all.
+_SIZED = 100
 
 
 class Record(NamedTuple):
@@ -59,17 +64,24 @@ class Manifest:
     """What has been written: gathered record by record.
 
     Attributes:
-        shapes_differ: whether they may; then ``shape`` is the least of each side.
+        fit, encoding: of the :class:`Converter`. By ``short`` shapes may differ, and ``shape`` is
+            the least of each side.
         pixels: by label, how many a channel has in all its images.
         sums: by label, of each channel's pixels; whole numbers, exact below 2^53.
     """
 
-    shapes_differ: bool = False
+    fit: Optional[Fit] = None
+    encoding: Optional[str] = None
     shape: Optional[Shape] = None
     labels: Counter = field(default_factory=Counter)
     pixels: Counter = field(default_factory=Counter)
     sums: dict[int, np.ndarray] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def shapes_differ(self) -> bool:
+        """Whether they may."""
+        return self.fit is not None and self.fit.mode == "short"
 
     def add(self, record: Record) -> None:
         """Count ``record``. Raises :class:`ToolError` if its shape is not that of the others."""
@@ -98,7 +110,9 @@ class Manifest:
             "channel_means": _rounded(np.atleast_1d(mean)),
             "channels": channels,
             "class_means": {str(label): _rounded(values) for label, values in means.items()},
+            "encode": self.encoding,
             "entries": sum(self.labels.values()),
+            "fit": self.fit and self.fit._asdict(),
             "height": height,
             "labels": {str(label): count for label, count in self.labels.items()},
             "sha256": self.digest.hexdigest(),
@@ -120,21 +134,34 @@ def shuffled(listed: Sequence[Listed], seed: int) -> list[Listed]:
     return [listed[i] for i in np.random.RandomState(seed).permutation(len(listed))]
 
 
+_LEAVE_OUT = "run the dataset command again to leave it out"
+
+
+@contextmanager
+def _of(path: Path) -> Iterator[None]:
+    """What is raised within is told of the image ``path``."""
+    try:
+        yield
+    except ToolError as error:
+        raise ToolError(f"{path}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Converter:
     """Reads images under ``root`` and makes records of them.
 
     ``fit`` is None to leave the images as large as they are, ``encoding`` None to store pixels,
-    else ``png`` or ``jpg``.
+    else ``png`` or ``jpg``. Images of more than ``max_pixels`` are not decoded.
     """
 
     root: Path
     fit: Optional[Fit] = None
     gray: bool = False
     encoding: Optional[str] = None
+    max_pixels: int = MAX_PIXELS
 
     def record(self, index: int, listed: Listed) -> Record:
-        """The record of one image. Raises :class:`ToolError` if it cannot be read."""
+        """The record of one image. Raises :class:`ToolError` if it cannot be read or stored."""
         key = f"{index:08d}_{listed.path}".encode()
         if len(key) > LONGEST_KEY:
             raise ToolError(
@@ -146,7 +173,9 @@ class Converter:
         if self.encoding is None:
             value = datum_bytes(image, listed.label)
         else:
-            value = encoded_datum_bytes(encode(image, self.encoding), listed.label)
+            with _of(self.root / listed.path):
+                content = encode(image, self.encoding)
+            value = encoded_datum_bytes(content, listed.label)
         sums = np.array(cv2.sumElems(image)[:channels])
         return Record(key, value, listed.label, (channels, height, width), sums)
 
@@ -154,14 +183,13 @@ class Converter:
         path = self.root / relative
         if not lies_inside(path, self.root):
             raise ToolError(f"{relative!r}: leads out of --root {self.root}")
-        image = read_image(path, self.gray) if path.is_file() else None
+        if not path.is_file():
+            raise ToolError(f"{path}: expected an image, found no file; {_LEAVE_OUT}")
+        image, reason = read_checked(path, self.gray, self.max_pixels)
         if image is None:
-            raise ToolError(
-                f"{path}: expected a readable image, found "
-                f"{'one that cannot be decoded' if path.is_file() else 'no file'}; "
-                "run the dataset command again to leave it out"
-            )
-        return self.fit(image) if self.fit else image
+            raise ToolError(f"{path}: expected an image, found that it {reason}; {_LEAVE_OUT}")
+        with _of(path):
+            return self.fit(image) if self.fit else image
 
     def records(self, listed: Sequence[Listed], workers: Optional[int] = None) -> Iterator[Record]:
         """The records in order; a few images ahead are decoded in parallel."""
@@ -172,16 +200,21 @@ class Converter:
 
 
 def write(
-    records: Iterator[Record], output: Path, count: int, shapes_differ: bool = False
+    records: Iterator[Record],
+    output: Path,
+    count: int,
+    fit: Optional[Fit] = None,
+    encoding: Optional[str] = None,
 ) -> dict[str, Any]:
     """Write ``count`` records, whose keys ascend, to the LMDB ``output``, and its manifest.
 
-    Returns the manifest. Nothing is left at ``output`` or changed there if a record fails, or if
-    the disk has no room for that many of the first one's size.
+    ``fit`` and ``encoding`` are the :class:`Converter`'s. Returns the manifest. Nothing is left at
+    ``output`` or changed there if a record fails, or if the disk has no room for that many of the
+    size that the first ones have on average.
     """
     refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
     manifest_path = output.with_name(f"{output.name}.json")
-    manifest = Manifest(shapes_differ)
+    manifest = Manifest(fit, encoding)
     with whole_directory(output) as folder:
         databases.write(folder, _counted(records, manifest, folder, count))
         if manifest_path.exists():
@@ -193,9 +226,11 @@ def write(
 def _counted(
     records: Iterator[Record], manifest: Manifest, folder: Path, count: int
 ) -> Iterator[tuple[bytes, bytes]]:
-    for record in records:
-        if manifest.shape is None:
-            databases.require_room(folder, count, len(record.value))
+    size = 0
+    for number, record in enumerate(records, 1):
+        size += len(record.value)
+        if number == min(_SIZED, count):
+            databases.require_room(folder, count, size // number)
         manifest.add(record)
         yield record.key, record.value
 
@@ -213,6 +248,8 @@ def _fit(mode: str, width: Optional[int], height: Optional[int]) -> Optional[Fit
             f"--width and --height: expected both, at least 1, or none of them; "
             f"found {width} and {height}"
         )
+    if width * height > MAX_PIXELS:
+        raise ToolError(f"--width {width} --height {height}: expected at most {MAX_PIXELS} pixels")
     return Fit(width, height, mode)
 
 
@@ -221,6 +258,8 @@ def convert(options: argparse.Namespace) -> None:
     fit = _fit(options.fit, options.width, options.height)
     if options.workers is not None and options.workers < 1:
         raise ToolError(f"--workers: expected at least 1, found {options.workers}")
+    if options.max_pixels < 1:
+        raise ToolError(f"--max-pixels: expected at least 1, found {options.max_pixels}")
     if not 0 <= options.seed < 2**32:
         raise ToolError(f"--seed: expected a number from 0 to {2**32 - 1}, found {options.seed}")
     if not options.root.is_dir():
@@ -228,9 +267,9 @@ def convert(options: argparse.Namespace) -> None:
     listed = read_list(options.list)
     if options.shuffle:
         listed = shuffled(listed, options.seed)
-    converter = Converter(options.root, fit, options.gray, options.encode)
+    converter = Converter(options.root, fit, options.gray, options.encode, options.max_pixels)
     records = converter.records(listed, options.workers)
-    facts = write(records, options.output, len(listed), shapes_differ=options.fit == "short")
+    facts = write(records, options.output, len(listed), fit, options.encode)
     shape = "x".join(str(facts[name]) for name in ("channels", "height", "width"))
     LOG.info("%s: %d images of %s", options.output, facts["entries"], shape)
 
@@ -248,6 +287,10 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     one.add_argument("--fit", choices=MODES, default="warp", help="how (default: warp)")
     one.add_argument("--encode", choices=("png", "jpg"), help="store images so, not as pixels")
     one.add_argument("--gray", action="store_true", help="one channel instead of three (BGR)")
+    one.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
+        help="images of more are not decoded (default: %(default)s)",
+    )  # fmt: skip
     one.add_argument("--shuffle", action="store_true", help="in random order")
     one.add_argument("--seed", type=int, default=0, help="for --shuffle")
     one.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")

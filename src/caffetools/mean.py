@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError, run
-from caffetools.datums import pixels
+from caffetools.datums import pixels_of
 from caffetools.files import whole_file
 from caffetools.weights import array
 
@@ -38,7 +38,7 @@ def mean(database: Path, backend: str = "lmdb") -> np.ndarray:
     total, count = np.zeros(0), 0
     for key, value in databases.views(database, backend):
         try:
-            image = pixels(value)
+            image = pixels_of(value)
         except ValueError as error:
             raise ToolError(f"{database}, record {_shown(bytes(key))}: {error}") from error
         if not count:

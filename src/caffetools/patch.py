@@ -23,6 +23,7 @@ from typing import Any, Optional
 from caffetools import batch_norm, files, prototxt
 from caffetools.batches import batch_size, images_an_iteration, in_iterations, iter_size
 from caffetools.changes import field_changes, net_changes
+from caffetools.classes import read_names
 from caffetools.cli import ToolError, run
 from caffetools.data_layers import (
     point_data,
@@ -159,8 +160,7 @@ def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings
     """
     completed = dict(settings)
     if "head" in settings and "classes" not in settings:
-        names = (data / "dataset" / "classes.txt").read_text(encoding="utf-8").splitlines()
-        completed["classes"] = len(names)
+        completed["classes"] = len(read_names(data / "dataset" / "classes.txt"))
     if "input_shape" not in settings:
         train = _manifest(data / "lmdb" / "train.json")
         completed["input_shape"] = [train[key] for key in ("channels", "height", "width")]

@@ -99,7 +99,10 @@ class DataSets:
 
     def archive_fetch_options(self, name: str) -> list[str]:
         """What ``caffetools.fetch`` is told of a data set's archive."""
-        return ["--url", self.dataset(name)["source"], *options_of(self._checksums(name))]
+        dataset = self.dataset(name)
+        # What unpacks to no more is itself no larger.
+        limit = {"max_bytes": dataset["archive"]["limit"]} if "limit" in dataset["archive"] else {}
+        return ["--url", dataset["source"], *options_of({**self._checksums(name), **limit})]
 
     def archive_options(self, name: str) -> list[str]:
         """What ``caffetools.archives`` is told; of what was fetched the checksum is known."""
@@ -199,10 +202,10 @@ class DataSets:
 
     def image_options(self, name: str, split: str) -> list[str]:
         """What ``caffetools.lmdb convert`` is told of the images of one split."""
-        image = self.dataset(name)["image"]
-        options = options_of(
-            {key: image[key] for key in ("width", "height", "fit", "encode") if key in image}
-        )
+        dataset, image = self.dataset(name), self.dataset(name)["image"]
+        told = {key: image[key] for key in ("width", "height", "fit", "encode") if key in image}
+        limit = {key: dataset[key] for key in ("max_pixels",) if key in dataset}
+        options = options_of({**told, **limit})
         options += ["--gray"] if image["gray"] else []
         # Training needs its classes mixed; the order of a test does not matter.
         seed = str(self.dataset(name)["split"]["seed"])

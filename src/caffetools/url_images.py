@@ -29,8 +29,9 @@ from typing import Optional
 from caffetools.classes import class_folders
 from caffetools.cli import ToolError, run
 from caffetools.download import Partial, download
-from caffetools.files import whole_directory, write_csv
-from caffetools.images import EXTENSIONS, read_image
+from caffetools.files import checksum, whole_directory, write_csv
+from caffetools.folders import lies_inside, refuse_foreign
+from caffetools.images import EXTENSIONS, read_checked
 from caffetools.stored_images.store import HEADER, SPLITS
 
 LOG = logging.getLogger("caffetools.url_images")
@@ -102,9 +103,15 @@ def read_table(
         if group is not None:
             row = replace(row, group=(record[group] or "").strip())
         if labels is None or row.label < labels:
-            rows.setdefault(row.url, row)
+            first = rows.setdefault(row.url, row)
+            if first.label != row.label:
+                LOG.warning(
+                    "%s, row %d: %s has the label %d here and %d before, which counts",
+                    *(path, number, row.url, row.label, first.label),
+                )
     if not rows:
-        raise ToolError(f"{path}: expected rows, found none with a label below {labels}")
+        below = "" if labels is None else f" with a label below {labels}"
+        raise ToolError(f"{path}: expected rows, found none{below}")
     return list(rows.values())
 
 
@@ -135,8 +142,8 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def _text(path: Path) -> io.TextIOBase:
     if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 # --- the images -------------------------------------------------------------------------
@@ -153,17 +160,20 @@ def bring(
     store.mkdir(parents=True, exist_ok=True)
     hosts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(AT_ONCE_FROM_A_HOST))
     limits = [hosts[_parts(row.url).netloc] for row in rows]
+    decoding = Semaphore(len(os.sched_getaffinity(0)))  # an image may take half a gigabyte
 
     def one(row: Row, limit: Semaphore) -> Row:
         with limit:
-            return replace(row, lost=_bring(row, store, placeholders, max_bytes))
+            lost = _bring(row, store, max_bytes)
+        with decoding:
+            return replace(row, lost=lost or _unfit(store / row.file_name, placeholders))
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(one, rows, limits))
 
 
-def _bring(row: Row, store: Path, placeholders: Collection[str], max_bytes: int) -> str:
-    """Why the image is not to be had, or nothing."""
+def _bring(row: Row, store: Path, max_bytes: int) -> str:
+    """Why the image is not to be had, or nothing: then it is in the store."""
     if _parts(row.url).scheme not in ("http", "https"):
         return "is no http: or https: address"
     path = store / row.file_name
@@ -176,12 +186,17 @@ def _bring(row: Row, store: Path, placeholders: Collection[str], max_bytes: int)
             return str(error).replace(f"{row.url}: ", "")
         partial.path.replace(path)
         partial.discard()
-    if hashlib.sha1(path.read_bytes()).hexdigest() in placeholders:
-        return "is the host's placeholder for an image that is gone"
-    if read_image(path) is None:
-        path.unlink()  # a page that says "busy", for one: the next call asks again
-        return "cannot be decoded as an image"
     return ""
+
+
+def _unfit(path: Path, placeholders: Collection[str]) -> str:
+    """Why what a host sent is no image of use, or nothing."""
+    if checksum(path, "sha1") in placeholders:
+        return "is the host's placeholder for an image that is gone"
+    _, reason = read_checked(path)
+    if reason:
+        path.unlink()  # a page that says "busy", for one: the next call asks again
+    return reason
 
 
 def write_folders(rows: Sequence[Row], folders: dict[int, str], store: Path, output: Path) -> None:
@@ -241,10 +256,17 @@ def main(arguments: Sequence[str]) -> None:
     add("--index", type=Path, required=True, help="CSV of what is in it")
     add("--table-of-lost", type=Path, required=True, help="CSV of what is not to be had")
     options = parser.parse_args(arguments)
+    for name in ("table", "store", "index", "table_of_lost"):
+        if lies_inside(getattr(options, name), options.output):
+            raise ToolError(
+                f"--{name.replace('_', '-')} {getattr(options, name)}: lies in {options.output}, "
+                "which is replaced; choose another"
+            )
     rows = read_table(
         options.table, options.url, options.label, options.labels, options.split, options.group
     )
     folders = class_folders(options.names, {row.label for row in rows})
+    refuse_foreign(options.output, set(folders.values()).__contains__)
     placeholders = {digest.lower() for digest in options.placeholder}
     brought = bring(rows, options.store, placeholders, options.max_bytes)
     lost = write_lost(brought, options.table_of_lost)

@@ -58,7 +58,7 @@ HOSTILE = [
     (raw(0, IMAGE.transpose(1, 0, 2)), "its shape is 3x9x8, the first one's 3x8x9"),
     (raw(0, IMAGE[:, :, :1]), "its shape is 1x8x9, the first one's 3x8x9"),
     (image(b""), "it is encoded, and has no data"),
-    (image(b"no image"), "its data begins as no image file that is known does"),
+    (image(b"no image"), "its image cannot be decoded as an image"),
     (image(PHOTOGRAPH[: len(PHOTOGRAPH) // 2]), "its image is cut off or damaged"),
     (image(encoded("png")[:100]), "its image is cut off or damaged"),
     (image(png_of(60000, 60000)), "its image has more than 178956970 pixels"),

@@ -28,10 +28,10 @@ from caffetools.bundle import contents, parity, preprocessing, readers
 from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.bundle.provenance import provenance
 from caffetools.cli import ToolError, run
+from caffetools.datums import encode, encoded_datum_bytes, pixels_of
 from caffetools.evaluate import class_names
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign
-from caffetools.mean import pixels
 from caffetools.onnx_export import check, export
 from caffetools.onnx_export.graph import NotExportedError
 
@@ -49,7 +49,7 @@ def make(options: argparse.Namespace) -> None:
     data_layer = scoring.data_layer_on(prototxt.phase_view(net, prototxt.TEST), options.lmdb)
     steps = preprocessing.of_net(data_layer, manifest)
     records = databases.some_records(options.lmdb, options.count)
-    names, images = _originals(records, options.images, steps)
+    names, images = _originals(records, options.images, steps, manifest["encode"])
     refuse_foreign(options.output, contents.FILES.__contains__)
     _refuse_own_inputs(options, data_layer)
     origin = provenance(_inputs(options), settings, manifest, options.solver, options.evaluation)
@@ -111,7 +111,9 @@ def _manifest(lmdb: Path) -> dict[str, Any]:
     path = lmdb.with_name(f"{lmdb.name}.json")
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-        return {name: given[name] for name in ("channels", "height", "width", "entries", "sha256")}
+        told = {name: given[name] for name in ("channels", "height", "width", "entries", "sha256")}
+        # One that was written before there was a choice has none of these.
+        return {**told, "fit": given.get("fit"), "encode": given.get("encode")}
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ToolError(
             f"{path}: expected the manifest of the LMDB ({error!r}); convert the images with "
@@ -120,31 +122,39 @@ def _manifest(lmdb: Path) -> dict[str, Any]:
 
 
 def _originals(
-    records: Sequence[tuple[bytes, bytes]], root: Path, steps: Preprocessing
+    records: Sequence[tuple[bytes, bytes]],
+    root: Path,
+    steps: Preprocessing,
+    encoding: Optional[str],
 ) -> tuple[list[str], list[np.ndarray]]:
-    """Names and pixels of the records' image files; the pixels must be those of the records."""
+    """Names and pixels of the records' image files; the pixels must be those of the records.
+
+    Of records in JPEG the pixels are those that it leaves.
+    """
     names, images = [], []
     for key, value in records:
         name = key[_KEY_PREFIX:].decode("utf-8", "backslashreplace")
         path = root / name
-        image = steps.image(path) if lies_inside(path, root) and path.is_file() else None
+        image = steps.fitted(path) if lies_inside(path, root) and path.is_file() else None
         if image is None:
             raise ToolError(
                 f"{path}: expected the image that the LMDB has as {key!r}, found none that can be "
                 "read; give the folder that the LMDB was made of as --images"
             )
         try:
-            stored = pixels(value)
+            stored = pixels_of(value)
         except ValueError as error:
             raise ToolError(f"the LMDB's record {key!r}: {error}") from error
+        if encoding is not None:
+            image = pixels_of(encoded_datum_bytes(encode(image, encoding), 0)).transpose(1, 2, 0)
         if not np.array_equal(stored, image.transpose(2, 0, 1)):
             raise ToolError(
-                f"{path}: read and resized to {steps.width}x{steps.height} it is not what the LMDB "
+                f"{path}: read and fitted to {steps.width}x{steps.height} it is not what the LMDB "
                 f"has as {key!r}; the file was changed, or the LMDB was made in another way: "
                 "convert the images again"
             )
         names.append(name)
-        images.append(image)
+        images.append(steps.window(image))
     return names, images
 
 

@@ -1,8 +1,9 @@
 """How an image file becomes a net's input: the one definition, which a bundle carries as JSON.
 
 1. The file is decoded to 8-bit BGR, or to one gray channel, and turned as its EXIF entry says.
-2. It is resized to ``height`` by ``width`` by OpenCV's bilinear interpolation, regardless of its
-   proportions. So far it is what the LMDB holds.
+2. It is brought to ``height`` by ``width`` as ``fit`` says, one of those of
+   :mod:`caffetools.fitting`: by ``warp``, Caffe's own, it is resized regardless of its proportions.
+   So far it is what the LMDB holds; of ``short`` what is there of the middle.
 3. The middle ``crop_size`` by ``crop_size`` is cut out; 0 leaves it whole.
 4. ``input[c, y, x] = (pixel[c, y, x] - mean[c, y, x]) scale`` in float32. The mean is none, a value
    for all channels or each, or the middle of the mean image.
@@ -23,7 +24,8 @@ import numpy as np
 from caffetools.bundle.contents import MEAN, PREPROCESSING
 from caffetools.cli import ToolError
 from caffetools.files import write_json
-from caffetools.images import read_image, resize
+from caffetools.fitting import MODES, Fit
+from caffetools.images import read_image
 from caffetools.mean import read_mean
 
 _CHANNELS = {"gray": 1, "BGR": 3}
@@ -38,11 +40,12 @@ class Preprocessing:
 
     Attributes:
         channels: 3 (BGR) or 1 (gray).
-        height, width: what images are resized to.
+        height, width: what images are fitted to.
         crop_size: the square cut from the middle, 0 for none.
         mean_value: none, one value, or one a channel.
         mean_image: ``(channels, height, width)``, or None.
         scale: what the difference is multiplied by.
+        fit: how images are fitted, one of :data:`~caffetools.fitting.MODES`.
     """
 
     channels: int
@@ -52,6 +55,7 @@ class Preprocessing:
     mean_value: tuple[float, ...] = ()
     mean_image: Optional[np.ndarray] = None
     scale: float = 1.0
+    fit: str = "warp"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -70,8 +74,25 @@ class Preprocessing:
 
     def image(self, path: Path) -> Optional[np.ndarray]:
         """Steps 1 and 2: uint8 ``(height, width, channels)``, or None if it is unreadable."""
+        image = self.fitted(path)
+        return None if image is None else self.window(image)
+
+    def fitted(self, path: Path) -> Optional[np.ndarray]:
+        """The image as the LMDB holds it: as :meth:`image`, but by ``short`` larger."""
         image = read_image(path, gray=self.channels == 1)
-        return None if image is None else resize(image, self.height, self.width)
+        try:
+            return None if image is None else Fit(self.width, self.height, self.fit)(image)
+        except ToolError:  # of an image that is a line
+            return None
+
+    def window(self, image: np.ndarray) -> np.ndarray:
+        """Of a :meth:`fitted` image the ``height`` by ``width`` about what Caffe crops."""
+        _, *inner = self.input_shape
+        top, left = (
+            (have - cut) // 2 - (want - cut) // 2
+            for have, want, cut in zip(image.shape, (self.height, self.width), inner)
+        )
+        return np.ascontiguousarray(image[top : top + self.height, left : left + self.width])
 
     def net_input(self, image: np.ndarray) -> np.ndarray:
         """Steps 3 and 4 for pixels as :meth:`image` gives them: float32 of ``input_shape``."""
@@ -112,6 +133,7 @@ class Preprocessing:
             "channels": {count: name for name, count in _CHANNELS.items()}[self.channels],
             "height": self.height,
             "width": self.width,
+            "fit": self.fit,
             "interpolation": "bilinear, as OpenCV's INTER_LINEAR",
             "crop_size": self.crop_size,
             "mean_file": None if self.mean_image is None else MEAN,
@@ -133,10 +155,13 @@ def of_net(data_layer: Any, manifest: Mapping[str, Any]) -> Preprocessing:
             f"{place} mirrors at random in the TEST phase, so that an image has no one answer; "
             "remove mirror there"
         )
+    fit = manifest.get("fit") or {"mode": "warp"}
     made = Preprocessing(
         channels=int(manifest["channels"]),
-        height=int(manifest["height"]),
-        width=int(manifest["width"]),
+        # By "short" the images are as large at least, and perhaps all of them larger.
+        height=int(fit.get("height", manifest["height"])),
+        width=int(fit.get("width", manifest["width"])),
+        fit=fit["mode"],
         crop_size=int(transform.crop_size),
         mean_value=tuple(float(value) for value in transform.mean_value),
         mean_image=read_mean(Path(transform.mean_file)) if transform.mean_file else None,
@@ -168,6 +193,7 @@ def read(folder: Path) -> Preprocessing:
             crop_size=_whole(given["crop_size"]),
             mean_value=tuple(float(value) for value in given["mean_value"]),
             scale=float(given["scale"]),
+            fit=str(given.get("fit", "warp")),
         )
         has_image = given["mean_file"] is not None
     except (KeyError, OverflowError, TypeError, ValueError) as error:
@@ -196,6 +222,8 @@ def _check(made: Preprocessing, place: str) -> None:
             f"{place}: crop_size {made.crop_size}, but images are {made.height}x{made.width} "
             "(height x width); make them larger or lower crop_size"
         )
+    if made.fit not in MODES:
+        raise ToolError(f"{place}: fit {made.fit!r}, expected {', '.join(MODES)}")
     if made.channels not in _CHANNELS.values():
         raise ToolError(f"{place}: {made.channels} channels, expected 3 (BGR) or 1 (gray)")
     if not all(abs(value) <= _LARGEST_FLOAT for value in (*made.mean_value, made.scale)):

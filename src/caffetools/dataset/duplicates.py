@@ -45,10 +45,10 @@ def find(entries: Sequence[Entry], thumbnails: np.ndarray) -> list[Pair]:
 
     For each image of val the nearest in train, for each of test the nearest in train and val;
     and exact duplicates of different classes wherever they lie. Those of val and test that are
-    one and the same file, named twice, are not told.
+    one and the same file, named twice as of one class, are not told.
     """
     pairs = list(_exact(entries))
-    told = {pair.one for pair in pairs}
+    told = {pair.one for pair in pairs if entries[pair.one].split != entries[pair.other].split}
     numbers = {name: [i for i, e in enumerate(entries) if e.split == name] for name in SPLITS}
     for mine, others in (("val", ("train",)), ("test", ("train", "val"))):
         asked = [i for i in numbers[mine] if i not in told]
@@ -69,7 +69,8 @@ def _exact(entries: Sequence[Entry]) -> Iterator[Pair]:
             if one.split != split:
                 continue
             for (name, label), j in firsts[one.sha256].items():
-                named_twice = entries[j].path == one.path and name != "train"
+                of_one_class = label == one.label
+                named_twice = entries[j].path == one.path and name != "train" and of_one_class
                 if (name, label) != (split, one.label) and not named_twice:
                     yield Pair(i, j, "exact", 0.0)
             firsts[one.sha256].setdefault((split, one.label), i)

@@ -36,12 +36,20 @@ class Entry(NamedTuple):
 def rows(entries: Iterable[Entry]) -> Iterator[tuple[Any, ...]]:
     """A row of :data:`HEADER` for each entry."""
     for entry in entries:
-        # A name that is not UTF-8 is shown by its bytes: it is only ever a dropped one.
-        yield (entry.path.encode("utf-8", "backslashreplace").decode("utf-8"), *entry[1:])
+        # A name that is not UTF-8 is shown by its bytes: it is only ever a dropped one. What the
+        # group is called may be a part of it.
+        yield tuple(
+            value.encode("utf-8", "backslashreplace").decode("utf-8")
+            if isinstance(value, str)
+            else value
+            for value in entry
+        )
 
 
 def unlistable(name: str) -> str:
-    """Why ``name`` cannot stand in a list file of Caffe's, or nothing."""
+    """Why ``name`` cannot stand in a list file of Caffe's, or be a file's, or nothing."""
+    if "\0" in name:
+        return "has a NUL in its name"
     if "\n" in name or "\r" in name:
         return "has a line break in its name"
     try:

@@ -13,7 +13,7 @@ from caffetools.ahead import ahead
 from caffetools.dataset.entry import Entry, unlistable
 from caffetools.files import sha256
 from caffetools.folders import lies_inside
-from caffetools.images import MAX_PIXELS, fault, read_image
+from caffetools.images import MAX_PIXELS, read_checked
 
 SIDE = 16  # pixels of a thumbnail
 
@@ -38,18 +38,20 @@ def examine(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examine
     if reason := unlistable(entry.path):
         return entry._replace(dropped=reason), None
     if not lies_inside(path, source):
-        return entry._replace(dropped="is a link that leads out of the source folder"), None
-    if not path.is_file():
-        found = "is not a regular file" if path.exists() or path.is_symlink() else "is not there"
-        return entry._replace(dropped=found), None
+        return entry._replace(dropped="leads out of the source folder"), None
     try:
+        if not path.is_file():
+            is_there = path.exists() or path.is_symlink()
+            found = "is not a regular file" if is_there else "is not there"
+            return entry._replace(dropped=found), None
         known = entry._replace(sha256=sha256(path), bytes=path.stat().st_size)
     except OSError as error:
         return entry._replace(dropped=f"cannot be opened: {error.strerror}"), None
-    reason = "is empty" if not known.bytes else fault(path, max_pixels)
-    image = None if reason else read_image(path)
+    if not known.bytes:
+        return known._replace(dropped="is empty"), None
+    image, reason = read_checked(path, max_pixels=max_pixels)
     if image is None:
-        return known._replace(dropped=reason or "cannot be decoded as an image"), None
+        return known._replace(dropped=reason), None
     return known, thumbnail(image)
 
 

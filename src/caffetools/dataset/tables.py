@@ -7,15 +7,17 @@ A list has a line ``path label`` an image. A table is a CSV with the columns ``p
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
 from caffetools.classes import read_names
 from caffetools.cli import ToolError
-from caffetools.dataset.entry import SPLITS, Entry
+from caffetools.dataset.entry import SPLITS, Entry, unlistable
 from caffetools.lists import read_list
 
+_WORDS = ("label", "class", "split", "group")  # columns in which spaces about a word tell nothing
 LABELS = 1_000_000  # more classes than any net has; a greater label is a mistake
 
 
@@ -59,6 +61,8 @@ def _check_names(classes: Sequence[str], place: object) -> None:
     for label, name in enumerate(classes):
         if not name:
             raise ToolError(f"{place}: the class with the label {label} has no name; give it one")
+        if reason := unlistable(name):
+            raise ToolError(f"{place}: the class {name!r} {reason}; expected a name in one line")
         if name in seen:
             raise ToolError(
                 f"{place}: {name!r} is the name of the labels {seen[name]} and {label}; expected "
@@ -107,27 +111,27 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 place = f"{path}:{reader.line_num}"
                 if None in record or None in record.values():
                     raise ToolError(f"{place}: expected {len(found)} fields, found more or fewer")
-                yield place, record
+                told = {name: record[name].strip() for name in _WORDS if name in record}
+                yield place, {**record, **told}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ToolError(f"{path}: cannot be read as a table: {error}") from error
 
 
 def _labelled(record: Mapping[str, str], place: str) -> Entry:
-    text = record["label"].strip()
-    if not (text.isdecimal() and text.isascii()):
-        raise ToolError(f"{place}: expected a whole number as label, found {text!r}")
+    text = record["label"]
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ToolError(f"{place}: expected a whole number as label, found {text[:40]!r}")
     _check_label(int(text), place)
     return _entry(record, int(text), place)
 
 
 def _entry(record: Mapping[str, str], label: int, place: str) -> Entry:
-    split = record.get("split", "").strip()
+    split = record.get("split", "")
     if split not in (*SPLITS, ""):
         raise ToolError(f"{place}: expected {', '.join(SPLITS)} or no split, found {split!r}")
     if not record["path"]:
         raise ToolError(f"{place}: expected a path, found none")
-    group = record.get("group", "").strip()
-    return Entry(record["path"], label, record.get("class", "").strip(), split, group)
+    return Entry(record["path"], label, record.get("class", ""), split, record.get("group", ""))
 
 
 def _told_classes(entries: Sequence[Entry], path: Path) -> list[str]:

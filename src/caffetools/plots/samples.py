@@ -11,6 +11,7 @@ from typing import Optional
 import numpy as np
 from matplotlib.axes import Axes
 
+from caffetools.classes import read_names
 from caffetools.cli import ToolError, run
 from caffetools.datums import datum_image, read_datums
 from caffetools.plots.style import RIGHT, WRONG, add_output, figure_file
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--count", type=int, default=24, help="how many images (default: 24)")
     add_output(parser)
     options = parser.parse_args(arguments)
-    classes = options.classes.read_text("utf-8").splitlines() if options.classes else None
+    classes = read_names(options.classes) if options.classes else None
     predictions = read_predictions(options.predictions)
     chosen = (worst if options.worst else choose)(predictions, options.count)
     display = SamplesDisplay.from_lmdb(options.lmdb, chosen, classes, named=options.worst)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional, TypeVar
 
 from caffetools import files, prototxt, scoring
+from caffetools.classes import read_names
 from caffetools.cli import is_users_mistake, run
 from caffetools.preflight import cost, first_loss, images, labels, loading, normalization, solver
 from caffetools.preflight.finding import ERROR, LEVELS, Finding, sort
@@ -148,7 +149,7 @@ class Preflight:
 
 
 def _count_lines(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
+    return len(read_names(path))
 
 
 def _report(findings: Sequence[Finding]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from caffetools import databases
 from caffetools.cli import ToolError
 from caffetools.datum_fields import read_fields
-from caffetools.datums import pixels
+from caffetools.datums import pixels_of
 
 MOST_LABELS = 200_000  # records whose labels are looked at; of more, evenly spaced ones
 MOST_IMAGES = 64
@@ -65,7 +65,7 @@ def look_through(place: Path, backend: str) -> Records:
             try:
                 labels.append(label_of(value))
                 if number in shown_at:
-                    images.append(pixels(bytes(value)))
+                    images.append(pixels_of(bytes(value)))
             except ValueError as error:
                 raise ToolError(
                     f"{place}, record {name!r}: expected a Datum, found that {error}; convert the "

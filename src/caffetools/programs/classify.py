@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 import caffe
 from caffe.proto import caffe_pb2
+from caffetools.classes import read_names
 from caffetools.classifying import best, predict
 from caffetools.cli import ToolError
 from caffetools.files import whole_file
@@ -168,7 +169,7 @@ def _labels(path: Optional[Path]) -> Optional[list[str]]:
     if path is None:
         return None
     require_file(path, "file of names")
-    return path.read_text(encoding="utf-8").splitlines()
+    return read_names(path)
 
 
 def _print(names: list[str], scores: np.ndarray, labels: list[str], top: int) -> None:

@@ -20,10 +20,11 @@ from caffe.proto import caffe_pb2
 from caffetools import prototxt
 from caffetools.cli import ToolError, run
 from caffetools.datum_fields import read_fields
+from caffetools.datums import pixels
 from caffetools.files import whole_file
 from caffetools.images import MAX_PIXELS
 from caffetools.records.apart import run_apart
-from caffetools.records.facts import as_text, pixels, shape_of, stored_as
+from caffetools.records.facts import as_text, shape_of, stored_as
 from caffetools.records.info import describe
 from caffetools.records.place import Database, find, key_of, shown
 from caffetools.records.verify import Verification

@@ -1,16 +1,13 @@
-"""What a record is, told without decoding it, and its pixels, decoded with care."""
+"""What a record is, told without decoding it."""
 
 from __future__ import annotations
 
 import io
 from typing import Optional
 
-import cv2
-import numpy as np
 from PIL import Image
 
 from caffetools.datum_fields import Fields
-from caffetools.images import MAX_PIXELS, fault_in, is_image
 
 Shape = tuple[int, ...]
 
@@ -53,49 +50,3 @@ def shape_of(fields: Fields) -> Optional[Shape]:
 def as_text(shape: Optional[Shape]) -> str:
     """``3x32x40``: channels, height, width; ``?`` where there is none."""
     return "?" if shape is None else "x".join(map(str, shape))
-
-
-def pixels(fields: Fields, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The values (channels, height, width): uint8, or float32 of float_data.
-
-    ValueError, saying why, where there are none: where they are not as many as the shape tells,
-    or the image is not whole, is none that OpenCV decodes to 8 bits, as Caffe asks for, or has
-    more than ``max_pixels``.
-    """
-    if fields.encoded:
-        return _decoded(bytes(fields.data), max_pixels)
-    if len(fields.data) and fields.floats:
-        raise ValueError("it has both data and float_data, of which Caffe reads data alone")
-    count = len(fields.data) or fields.float_count
-    if not count:
-        raise ValueError("it has no data")
-    channels, height, width = fields.shape
-    if min(fields.shape) < 1 or channels * height * width != count:
-        raise ValueError(
-            f"it has {count} {'bytes of data' if len(fields.data) else 'floats'}, and its shape "
-            f"{as_text(fields.shape)} (channels, height, width) takes "
-            f"{max(channels, 0) * max(height, 0) * max(width, 0)}"
-        )
-    if len(fields.data):
-        return np.frombuffer(fields.data, np.uint8).reshape(fields.shape)
-    return np.concatenate(fields.floats).reshape(fields.shape)
-
-
-def _decoded(data: bytes, max_pixels: int) -> np.ndarray:
-    if not data:
-        raise ValueError("it is encoded, and has no data")
-    # What Pillow does not know is not decoded: nothing would tell beforehand how large it is.
-    if not is_image(io.BytesIO(data)):
-        raise ValueError("its data begins as no image file that is known does")
-    reason = fault_in(io.BytesIO(data), max_pixels)
-    if reason:
-        raise ValueError(f"its image {reason}")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError("its image is cut off or damaged: OpenCV cannot decode it")
-    if image.dtype != np.uint8:
-        raise ValueError(f"its image has values of type {image.dtype}, and Caffe takes 8 bits")
-    return np.atleast_3d(image).transpose(2, 0, 1)

@@ -15,8 +15,9 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
 from caffetools.datum_fields import read_fields
+from caffetools.datums import pixels
 from caffetools.images import MAX_PIXELS
-from caffetools.records.facts import Shape, as_text, pixels
+from caffetools.records.facts import Shape, as_text
 from caffetools.records.place import Database, shown
 
 
@@ -87,6 +88,8 @@ class Verification:
         yield from fields.odd
         if fields.label < 0:
             yield f"its label is {fields.label}, and Caffe counts classes from 0"
+        if len(fields.data) and fields.floats:
+            yield "it has both data and float_data, of which Caffe reads data alone"
         try:
             values = pixels(fields, self._max_pixels)
         except ValueError as error:

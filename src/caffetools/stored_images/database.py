@@ -18,7 +18,8 @@ import numpy as np
 
 from caffetools.cli import ToolError
 from caffetools.datum_fields import Fields, read_fields
-from caffetools.records.facts import as_text, pixels
+from caffetools.datums import pixels
+from caffetools.records.facts import as_text
 from caffetools.records.place import MARKS, Database, find, shown
 from caffetools.stored_images.store import SPLITS, Picture, Stored, ending, png
 

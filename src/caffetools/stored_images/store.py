@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import cv2
 import numpy as np
 
 from caffetools.cli import ToolError
+from caffetools.datums import encode
 from caffetools.files import whole_directory, whole_file
 from caffetools.folders import lies_inside, refuse_foreign
 
@@ -71,10 +71,7 @@ class Stored:
 
 def png(image: np.ndarray) -> bytes:
     """A uint8 image ``(H, W)`` or ``(H, W, 3)`` in BGR as PNG, which keeps each pixel."""
-    whole, encoded = cv2.imencode(".png", image)
-    if not whole:
-        raise ToolError(f"an image of the shape {image.shape} could not be written as PNG")
-    return bytes(encoded.tobytes())
+    return encode(image, "png")
 
 
 def ending(content: bytes) -> str:

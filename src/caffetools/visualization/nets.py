@@ -13,7 +13,7 @@ import numpy as np
 from caffetools import prototxt
 from caffetools.classes import class_names
 from caffetools.cli import ToolError
-from caffetools.datums import pixels
+from caffetools.datums import pixels_of
 from caffetools.deploy import to_deploy
 from caffetools.scoring import load
 from caffetools.visualization import images
@@ -171,7 +171,7 @@ class Subject:
         self._layer = images.data_layer(transforming)
         if is_data_net(message):
             self.chosen = self._from_lmdb(options)
-            shape = pixels(self.chosen.datums[0]).shape
+            shape = pixels_of(self.chosen.datums[0]).shape
             self.net = answering(to_deploy(message, shape), options.weights)
         else:
             self.net = answering(message, options.weights)
