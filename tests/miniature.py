@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -81,17 +82,18 @@ class Miniature:
         shutil.copy(REPOSITORY / "Snakefile", self.folder)
         write_photos(self.folder / "photos")
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Start Snakemake here under the configuration as it is now."""
+    def start(self, *options: str, output: Any = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start Snakemake here under the configuration as it is now, in a session of its own."""
         text = yaml.safe_dump(self.config, sort_keys=False)
         (self.folder / "config" / "config.yaml").write_text(text)
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *options],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder / "src")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
+            start_new_session=True,
         )
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
@@ -130,6 +132,17 @@ class Miniature:
         """Change a module of the packages, by a comment at its end."""
         with (self.folder / "src" / module).open("a", encoding="utf-8") as stream:
             stream.write("\n# Something else.\n")
+
+    def hashes(self, *without: str) -> dict[str, str]:
+        """The SHA-256 of every result, without logs, run times, locks and folders ``without``."""
+        root, left_out = self.folder / "results", {"logs", "benchmarks", *without}
+        return {
+            path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+            and not left_out & set(path.relative_to(root).parts)
+            and path.name not in ("lock", "lock.mdb", ".snakemake_timestamp")
+        }
 
     def path(self, name: str) -> Path:
         """A result of the data set."""

@@ -13,9 +13,11 @@ from caffetools.cli import ToolError
 from caffetools.data_layers import (
     point_data,
     require_fitting_means,
+    set_augmentation,
     set_crop,
     set_mean,
     set_mean_values,
+    set_shuffle,
 )
 from caffetools.prototxt import TEST, TRAIN, phase_view
 
@@ -140,6 +142,32 @@ def test_crop_and_mirror_are_taken_away() -> None:
     assert set_crop(only_crop, 0, None) == data_net("", "")
 
 
+def test_shuffling_is_for_training() -> None:
+    net = data_net("")
+    patched = set_shuffle(net, True)
+    told = [
+        [layer.data_param.shuffle for layer in phase_view(patched, phase) if not layer.bottom]
+        for phase in (TRAIN, TEST)
+    ]
+    assert told == [[True], [False]]
+    assert set_shuffle(net, None) == net == data_net("")
+    assert not any(layer.data_param.shuffle for layer in set_shuffle(patched, False).layer)
+
+
+def test_augmentation_is_for_training_and_replaces_what_was_there() -> None:
+    own = data_net("", "transform_param { crop_size: 24 augmentation { hue: 0.1 } }")
+    patched = set_augmentation(own, {"min_area": 0.5, "rotation": 10})
+    expected = "crop_size: 24 augmentation { min_area: 0.5 rotation: 10.0 }"
+    assert transforms(patched, TRAIN) == [expected]
+    assert set_augmentation(own, None) == own
+    assert transforms(set_augmentation(own, {}), TRAIN) == ["crop_size: 24"]
+
+
+def test_augmentation_has_a_closed_set_of_fields() -> None:
+    with pytest.raises(ToolError, match=r"no 'rotate'; did you mean 'rotation'\?; it has bright"):
+        set_augmentation(data_net(""), {"rotate": 10})
+
+
 def test_mean_values_take_the_place_of_what_was_subtracted() -> None:
     for own in ('mean_file: "m"', "mean_value: 1 mean_value: 2"):
         patched = set_mean_values(data_net("", f"transform_param {{ {own} scale: 2 }}"), [5, 6, 7])
@@ -162,6 +190,8 @@ def test_mean_values_fit_the_channels() -> None:
     [
         (lambda net: set_crop(net, 24, None), "crop_size and mirror"),
         (lambda net: set_mean_values(net, [1]), "the mean_value"),
+        (lambda net: set_shuffle(net, True), "shuffle"),
+        (lambda net: set_augmentation(net, {"hue": 0.1}), "augmentation"),
     ],
 )
 def test_transformation_without_data_layer_is_refused(change: Any, what: str) -> None:

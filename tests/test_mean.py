@@ -42,6 +42,20 @@ def test_mean_is_exact_and_in_blob_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.array(blob.data, np.float32), expected.ravel())
 
 
+def test_mean_is_exact_beyond_what_float32_sums_hold(tmp_path: Path) -> None:
+    """Of 70,000 images, whose sums pass 2 ** 24, where float32 knows no odd numbers."""
+    values = np.full(70_000, 255, np.uint8)
+    values[::7] = 250
+    path = tmp_path / "db"
+    environment = lmdb.open(str(path), map_size=1 << 24)
+    with environment, environment.begin(write=True) as transaction:
+        for index, value in enumerate(values):
+            image = np.full((1, 1, 1), value, np.uint8)
+            transaction.put(b"%08d" % index, datum_bytes(image, 0), append=True)
+    expected = np.float32(int(values.sum(dtype=np.int64)) / len(values))
+    assert mean.mean(path).item() == expected
+
+
 def test_encoded_and_float_records_count_as_well(tmp_path: Path) -> None:
     images = noise(3, (4, 6, 3))
     png = cv2.imencode(".png", images[1])[1].tobytes()

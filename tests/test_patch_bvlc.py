@@ -101,6 +101,20 @@ def test_frozen_layers_stay_with_their_statistics(
 
 
 @pytest.mark.oracle
+@pytest.mark.parametrize("told", [{"shuffle": True}, {"augmentation": {"rotation": 5}}])
+def test_what_only_recaffe_has_is_told_on_bvlcs_interpreter(
+    bvlc: bvlc_build.Build, told: dict[str, Any]
+) -> None:
+    manifest = '{"entries": 8, "channels": 3, "height": 9, "width": 9}'
+    entries = {f"lmdb/{split}.json": manifest for split in ("train", "val")}
+    with bvlc.workplace({"net": NET, "solver": SOLVER, **entries}) as place:
+        arguments = ["--net=net", "--solver=solver", f"--settings={json.dumps(told)}", "--data=."]
+        done = place.module("caffetools.patch", *arguments, "--output=out", check=False)
+    assert done.status == 1
+    assert f"{next(iter(told))} is for Recaffe's runtime; the Caffe at work here" in done.stderr
+
+
+@pytest.mark.oracle
 def test_data_and_dropout_are_as_told(
     bvlc: bvlc_build.Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,7 @@ def test_what_an_experiment_tells_of_layers_is_a_setting():
     told = {
         **{"freeze_up_to": "pool1", "lr_mult": {"ip1": 0.5}, "batch_norm": "freeze"},
         **{"crop_size": 24, "mirror": True, "dropout": {"drop*": 0.6}},
+        **{"shuffle": True, "augmentation": {"rotation": 10}},
     }
     settings = plan_of(experiments={"one": dict(told)}).settings("bars", "one", 0)
     assert {key: settings[key] for key in told} == told

@@ -274,6 +274,11 @@ def field_of_a_fork(case: Case) -> None:
     text_format.Merge("dropout_param { scale_train: true }", case.layer("drop"))
 
 
+def field_of_ours(case: Case) -> None:
+    layer = case.layer("data")
+    text_format.Merge("data_param { shuffle: true } transform_param { augmentation {} }", layer)
+
+
 def no_loss(case: Case) -> None:
     case.layer("loss").include.add(phase=caffe_pb2.TEST)
 
@@ -408,6 +413,7 @@ MISTAKES: list[tuple[Callable[[Case], None], str, str, str]] = [
     (solver_as_net, "net", "error", "is no net but a solver"),
     (unknown_type, "layer-type", "error", "no layer type 'Droput'; did you mean 'Dropout'"),
     (field_of_a_fork, "foreign-field", "warning", "scale_train: of a fork of Caffe"),
+    (field_of_ours, "own-field", "note", "augmentation, shuffle: Recaffe's own"),
     (no_loss, "phases", "error", "no layer of phase TRAIN is a loss"),
     (unknown_policy, "lr-policy", "error", "stpe.*did you mean 'step'"),
     (step_without_size, "lr-policy", "error", "'step' needs stepsize"),

@@ -34,10 +34,12 @@ def test_compiled_schema_is_that_of_the_source(tmp_path: Path) -> None:
 # --- against BVLC's, and beyond it ------------------------------------------------------
 
 
-# What the project's schema has beside BVLC's: fields, enum values and messages of forks.
+# What the project's schema has beside BVLC's: fields, enum values and messages of forks, and a
+# few of its own.
 PRIVATE = 500_000_000
 EXTRA_FIELDS = {
     "caffe.BatchNormParameter": {"engine"},
+    "caffe.DataParameter": {"shuffle"},
     "caffe.DropoutParameter": {"scale_train"},
     "caffe.LayerParameter": {
         "bn_param",
@@ -52,6 +54,7 @@ EXTRA_FIELDS = {
     },
     "caffe.NetParameter": {"engine"},
     "caffe.PoolingParameter": {"ceil_mode"},
+    "caffe.TransformationParameter": {"augmentation"},
 }
 INTEL = {"MKL2017": PRIVATE, "MKLDNN": PRIVATE + 1}
 EXTRA_VALUES = {
@@ -66,6 +69,7 @@ EXTRA_ENUMS = {
     "caffe.BNParameter.Engine": {"DEFAULT": 0, "CAFFE": 1, "CUDNN": 2},
 }
 EXTRA_MESSAGES = {
+    "caffe.AugmentationParameter",
     "caffe.BNParameter",
     "caffe.InterpParameter",
     "caffe.NormalizeParameter",

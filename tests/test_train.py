@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ class Task:
 
     def __init__(self, folder: Path, **solver_fields: object) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         images, labels = learnable_images(ENTRIES, CLASSES, (1, 28, 28))
         write_lmdb(folder / "train", images, labels)
         write_lmdb(folder / "val", images[:8], labels[:8])
@@ -221,7 +223,7 @@ def _params(solver):
 
 
 def test_about_a_hundred_iterations_have_magnitudes(trained):
-    assert [interval(count) for count in (0, 12, 199, 200, 1000, 450000)] == [1, 1, 1, 2, 10, 4500]
+    assert [interval(count) for count in (0, 12, 199, 200, 1000, 450000)] == [1, 1, 1, 2, 8, 4096]
     assert {row.iteration for row in read_magnitudes(trained.gradients)} == set(range(1, 13))
 
 
@@ -301,14 +303,14 @@ def test_test_initialization_and_the_last_snapshot_can_be_left_out(task):
 
 def stop_at(monkeypatch, iteration: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal while it makes the step to ``iteration``."""
-    record = train.Trainer._record
+    tested = train.Trainer._tested
 
-    def recorded(self, row):
-        if row.iteration == iteration:
+    def stopping(self):
+        if self.rows[-1].iteration == iteration:
             os.kill(os.getpid(), number)
-        return record(self, row)
+        return tested(self)
 
-    monkeypatch.setattr(train.Trainer, "_record", recorded)
+    monkeypatch.setattr(train.Trainer, "_tested", stopping)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -337,10 +339,13 @@ def test_the_users_handlers_are_back_after_training(task):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_training_stopped_after_its_end_only_writes_its_results(trained, task, monkeypatch):
+def test_a_training_stopped_at_its_end_only_tests_and_writes_its_results(
+    trained, task, monkeypatch
+):
     stop_at(monkeypatch, 12)
     assert task.train() == 143
-    monkeypatch.setattr(train.Trainer, "_test", lambda self: pytest.fail("tested again"))
+    monkeypatch.undo()
+    monkeypatch.setattr(train.Recorder, "recording", lambda *_: pytest.fail("trained again"))
     assert task.train() is None
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert task.history.read_bytes() == trained.history.read_bytes()
@@ -350,17 +355,18 @@ def test_a_training_stopped_after_its_end_only_writes_its_results(trained, task,
 def test_a_process_that_is_ended_goes_on_from_its_snapshot(tmp_path, number):
     task = Task(tmp_path, max_iter=2000, snapshot=5, test_interval=100)
     process = task.start()
-    _wait_for(lambda: list(task.snapshots.glob("*_iter_5.solverstate")), process)
+    _wait_for(lambda: list(task.snapshots.glob("*_iter_5.sha256")), process)
     process.send_signal(number)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL), stderr
     assert "Traceback" not in stderr
-    reached = max(iteration for iteration, _ in train.snapshots.newest_first(task.snapshots))
+    sealed = [path.stem for path in task.snapshots.glob("*.sha256")]
+    reached = max(int(stem.rpartition("_")[2]) for stem in sealed)
     assert 5 <= reached < 2000
 
     process = task.start()
     later = reached // 5 * 5 + 5
-    _wait_for(lambda: list(task.snapshots.glob(f"*_iter_{later}.solverstate")), process)
+    _wait_for(lambda: list(task.snapshots.glob(f"*_iter_{later}.sha256")), process)
     process.terminate()
     stderr = process.communicate(timeout=60)[1]
     assert f"going on from iteration {reached}" in stderr
@@ -394,6 +400,36 @@ def test_a_truncated_snapshot_is_named_and_passed_over(trained, task, monkeypatc
     assert "going on from iteration 4" in caplog.text
     assert task.weights.read_bytes() == trained.weights.read_bytes()
     assert _losses(task) == _losses(trained)
+
+
+@pytest.mark.parametrize("suffix", ["solverstate", "caffemodel"])
+def test_a_changed_byte_of_a_snapshot_is_noticed(trained, task, monkeypatch, caplog, suffix):
+    stopped(task, monkeypatch)
+    newest = task.snapshots / f"snapshot_iter_7.{suffix}"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    task.train()
+    assert f"passed over, it cannot be used: {newest.name} is not what was written" in caplog.text
+    assert "going on from iteration 4" in caplog.text
+    assert task.weights.read_bytes() == trained.weights.read_bytes()
+
+
+def test_a_snapshot_that_was_not_written_to_its_end_is_passed_over(task, monkeypatch, caplog):
+    stopped(task, monkeypatch)
+    (task.snapshots / "snapshot_iter_7.sha256").unlink()
+    task.train()
+    assert "it was not written to its end: snapshot_iter_7.sha256 is not there" in caplog.text
+    assert "going on from iteration 4" in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
+def test_the_seal_is_one_that_sha256sum_checks(task, monkeypatch):
+    stopped(task, monkeypatch)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "snapshot_iter_7.sha256"], cwd=task.snapshots
+    )
+    assert done.returncode == 0
 
 
 def test_a_snapshot_without_its_weights_is_passed_over(task, monkeypatch, caplog):
@@ -455,6 +491,50 @@ def test_the_folder_may_be_moved_with_its_snapshots(trained, task, monkeypatch, 
     task.train("--snapshots", "moved")
     assert "going on from iteration 7" in caplog.text
     assert task.weights.read_bytes() == trained.weights.read_bytes()
+
+
+# --- another length -------------------------------------------------------------------
+
+
+def same_results(task: Task, other: Task) -> bool:
+    """Whether the results of two trainings are the same, byte for byte."""
+    return all(
+        getattr(task, name).read_bytes() == getattr(other, name).read_bytes()
+        for name in ("weights", "history", "gradients")
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "start"),
+    [
+        ({"max_iter": 20}, 12),  # its last test was no test of the longer training
+        ({"max_iter": 10}, 8),
+        ({"max_iter": 12, "snapshot": 5}, 12),
+        ({"max_iter": 230}, 12),  # magnitudes of every second iteration, and no longer of each
+    ],
+)
+def test_a_training_of_another_length_goes_on(tmp_path, caplog, fields, start):
+    task, whole = Task(tmp_path / "task"), Task(tmp_path / "whole", **fields)
+    task.train()
+    task.set(**fields)
+    task.write()
+    task.train()
+    assert f"going on from iteration {start}" in caplog.text
+    whole.train()
+    assert same_results(task, whole)
+
+
+def test_a_rate_that_follows_from_the_length_starts_afresh(tmp_path, caplog):
+    policy = {"lr_policy": '"poly"', "power": 1}
+    task = Task(tmp_path / "task", **policy)
+    task.train()
+    task.set(max_iter=20)
+    task.write()
+    task.train()
+    assert "the snapshots are of another configuration; starting afresh" in caplog.text
+    whole = Task(tmp_path / "whole", **policy, max_iter=20)
+    whole.train()
+    assert same_results(task, whole)
 
 
 # --- another configuration ------------------------------------------------------------

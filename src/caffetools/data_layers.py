@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from caffe.proto import caffe_pb2
 from caffetools.cli import ToolError
 from caffetools.prototxt import PHASES, TRAIN, copy_net
+from caffetools.suggest import did_you_mean
 
 
 def point_data(
@@ -50,6 +51,60 @@ def set_crop(net: Any, crop_size: Optional[int], mirror: Optional[bool]) -> Any:
             layer.transform_param.mirror = mirror
         _clear_if_empty(layer)
     return patched
+
+
+def set_shuffle(net: Any, shuffle: Optional[bool]) -> Any:
+    """The net with TRAIN Data layers that read in a new order each turn; None leaves it.
+
+    Raises :class:`ToolError` where the Caffe at work has no such field, as BVLC's.
+    """
+    if shuffle is None:
+        return net
+    _require_own(caffe_pb2.DataParameter, "shuffle", "write the LMDB shuffled (shuffle_seed)")
+    _require_data(net, "shuffle")
+    patched = _split_net(net)
+    for layer in _training(patched):
+        layer.data_param.shuffle = shuffle
+    return patched
+
+
+def set_augmentation(net: Any, fields: Optional[Mapping[str, float]]) -> Any:
+    """The net with TRAIN Data layers whose images are changed at random as ``fields`` say.
+
+    They are those of AugmentationParameter; without any there is no augmentation. None leaves it.
+
+    Raises :class:`ToolError` where the Caffe at work has no such field, as BVLC's.
+    """
+    if fields is None:
+        return net
+    _require_own(caffe_pb2.TransformationParameter, "augmentation", "leave it out")
+    known = sorted(caffe_pb2.AugmentationParameter.DESCRIPTOR.fields_by_name)
+    for name in fields:
+        if name not in known:
+            raise ToolError(
+                f"augmentation has no {name!r}{did_you_mean(name, known)}; it has "
+                f"{', '.join(known)}"
+            )
+    _require_data(net, "augmentation")
+    patched = _split_net(net)
+    for layer in _training(patched):
+        layer.transform_param.ClearField("augmentation")
+        for name, value in fields.items():
+            setattr(layer.transform_param.augmentation, name, value)
+        _clear_if_empty(layer)
+    return patched
+
+
+def _training(net: Any) -> Iterator[Any]:
+    return (layer for layer in net.layer if _is_data(layer) and TRAIN in _phases(layer))
+
+
+def _require_own(message: Any, field: str, instead: str) -> None:
+    if field not in message.DESCRIPTOR.fields_by_name:
+        raise ToolError(
+            f"{field} is for Recaffe's runtime; the Caffe at work here has none: {instead}, or "
+            "take that runtime"
+        )
 
 
 def set_mean(net: Any, mean_file: Optional[str]) -> Any:

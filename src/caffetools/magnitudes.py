@@ -31,8 +31,11 @@ class Magnitude(NamedTuple):
 
 
 def interval(max_iter: int) -> int:
-    """Iterations from one record to the next, about a hundred in a training."""
-    return max(1, max_iter // _ROWS)
+    """Iterations from one record to the next: a power of two, for 100 to 200 in a training.
+
+    So those of a longer training are among those of a shorter one, which it may go on from.
+    """
+    return 1 << max(0, (max_iter // _ROWS).bit_length() - 1)
 
 
 class Recorder:
@@ -75,11 +78,15 @@ class Recorder:
             self._gradients = nets.gradient_magnitudes(self._net)
 
     def checked(self, rows: Iterable[Magnitude], iteration: int) -> list[Magnitude]:
-        """Those of ``rows`` up to ``iteration``, from which a training can go on.
+        """Those of ``rows`` that are due up to ``iteration``, from which a training can go on.
 
         Raises :class:`ToolError` where what was due is not there, row by row.
         """
-        kept = [row for row in rows if row.iteration <= iteration]
+        kept = [
+            row
+            for row in rows
+            if row.iteration <= iteration and row.iteration % self._interval == 0
+        ]
         due = range(self._interval, iteration + 1, self._interval)
         expected = [(step, layer) for step in due for layer in self._net.params]
         if [(row.iteration, row.layer) for row in kept] != expected:

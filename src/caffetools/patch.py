@@ -28,9 +28,11 @@ from caffetools.cli import ToolError, run
 from caffetools.data_layers import (
     point_data,
     require_fitting_means,
+    set_augmentation,
     set_crop,
     set_mean,
     set_mean_values,
+    set_shuffle,
 )
 from caffetools.deploy import to_deploy
 from caffetools.dropout import set_ratios
@@ -71,6 +73,8 @@ def patch_net(net: Any, settings: Settings) -> Any:
     for phase, key in ((TRAIN, "train"), (TEST, "val")):
         patched = point_data(patched, phase, settings.get(f"{key}_source"), sizes.get(key))
     patched = set_crop(patched, settings.get("crop_size"), settings.get("mirror"))
+    patched = set_shuffle(patched, settings.get("shuffle"))
+    patched = set_augmentation(patched, settings.get("augmentation"))
     if "mean_file" in settings:
         patched = set_mean(patched, settings["mean_file"])
     if "mean_value" in settings:

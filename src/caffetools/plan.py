@@ -19,6 +19,7 @@ SOURCE_EXPERIMENT = "source"
 _PER_EXPERIMENT = (
     *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
     *("head_lr_mult", "head_bias_lr_mult", "batch_size", "crop_size", "mirror", "dropout"),
+    *("shuffle", "augmentation"),
 )
 
 

@@ -17,6 +17,8 @@ mean_file           mean to subtract; null removes the net's own
 mean_value          list of values to subtract instead, one or one a channel
 crop_size           what is cut out of an image; 0 is all of it
 mirror              whether the TRAIN phase mirrors every second image, at random
+shuffle             whether the TRAIN phase reads in a new order each turn (Recaffe's own)
+augmentation        object of fields of AugmentationParameter (Recaffe's own), for the TRAIN phase
 dropout             object of ratios by layer or pattern, for the Dropout layers there are
 batch_size          object of train, val, and effective: then iter_size makes as many
 input_shape         channels, height, width of the images in the LMDBs
@@ -206,6 +208,7 @@ _HEAD_MULTIPLIER: _Kind = (
     lambda value: _is_multiplier(value) or _is_multiplier_by_name(value),
     f"{_MULTIPLIER[1]}, or an object of such by head",
 )
+_SWITCH: _Kind = (lambda value: isinstance(value, bool), "true or false")
 _NAME: _Kind = (_is_name, "a string that is not empty")
 _HEADS: _Kind = (
     lambda value: _is_name(value) or (_is_names(value) and len(set(value)) == len(value)),
@@ -245,7 +248,12 @@ _KINDS: dict[str, _Kind] = {
         "a list of numbers",
     ),
     "crop_size": (lambda value: _is_count(value) or _is_zero(value), "an integer of at least 0"),
-    "mirror": (lambda value: isinstance(value, bool), "true or false"),
+    "mirror": _SWITCH,
+    "shuffle": _SWITCH,
+    "augmentation": (
+        lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+        "an object of numbers",
+    ),
     "dropout": (
         lambda value: isinstance(value, dict) and all(map(_is_ratio, value.values())),
         "an object of numbers of at least 0 and below 1, by layer or pattern",

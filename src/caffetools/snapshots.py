@@ -15,15 +15,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
 
 from caffetools.cli import ToolError
-from caffetools.files import write_text
+from caffetools.files import sha256, write_text
 
 LOG = logging.getLogger("caffetools.snapshots")
 
 PREFIX = "snapshot"
 _STATE = re.compile(rf"{PREFIX}_iter_(\d+)\.solverstate")
+_SEAL = ".sha256"
 _LOCK = "lock"
 _FINGERPRINT = "fingerprint"
 _PREVIOUS = "previous"
@@ -81,7 +81,35 @@ def newest_first(folder: Path) -> list[tuple[int, Path]]:
     return sorted(states, reverse=True)
 
 
-def weights_of(state: Path) -> Optional[Path]:
-    """The weights written with a solver state, None where they are gone."""
-    weights = state.with_suffix(".caffemodel")
-    return weights if weights.is_file() else None
+def seal(folder: Path, iteration: int) -> None:
+    """Write the checksums of a snapshot that was taken, as ``sha256sum --check`` reads them.
+
+    They come last, so that a snapshot with its seal is whole: BVLC's build writes its files in
+    place, and neither format tells of a changed byte.
+    """
+    state = folder / f"{PREFIX}_iter_{iteration}.solverstate"
+    files = (state.with_suffix(".caffemodel"), state)
+    lines = [f"{sha256(path)}  {path.name}\n" for path in files]
+    write_text(state.with_suffix(_SEAL), "".join(lines))
+
+
+def has_whole(folder: Path, iteration: int) -> bool:
+    """Whether there is a whole snapshot of ``iteration``."""
+    try:
+        require_whole(folder / f"{PREFIX}_iter_{iteration}.solverstate")
+    except (ToolError, OSError):
+        return False
+    return True
+
+
+def require_whole(state: Path) -> None:
+    """Raise :class:`ToolError` unless a solver state and its weights are those that were sealed."""
+    if not state.with_suffix(".caffemodel").is_file():
+        raise ToolError("its .caffemodel is gone")
+    seal = state.with_suffix(_SEAL)
+    if not seal.is_file():
+        raise ToolError(f"it was not written to its end: {seal.name} is not there")
+    for line in seal.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        if sha256(state.parent / Path(name).name) != digest:
+            raise ToolError(f"{name} is not what was written: {seal.name} tells another SHA-256")

@@ -41,6 +41,11 @@ import caffe
 
 LOG = logging.getLogger("caffetools.train")
 
+# What changes no step of a training; max_iter does where the policy is poly.
+_NO_MATTER = (
+    *("max_iter", "snapshot", "snapshot_after_train", "display", "average_loss", "debug_info"),
+)
+
 
 class Trainer:
     """One training, from the solver's prototxt to the history.
@@ -97,6 +102,8 @@ class Trainer:
 
     def _resume(self) -> bool:
         for iteration, state in snapshots.newest_first(self.folder):
+            if iteration > self.param.max_iter:
+                continue
             try:
                 self._go_on_from(state, iteration)
             except (ToolError, OSError, getattr(caffe, "CaffeError", ToolError)) as error:
@@ -107,8 +114,7 @@ class Trainer:
         return False
 
     def _go_on_from(self, state: Path, iteration: int) -> None:
-        if snapshots.weights_of(state) is None:
-            raise ToolError("its .caffemodel is gone")
+        snapshots.require_whole(state)
         # The tables first: a solver that was restored cannot be made as new again.
         rows = [row for row in read_rows(self._history) if row.iteration <= iteration]
         if [row.iteration for row in rows] != list(range(iteration + 1)):
@@ -125,20 +131,25 @@ class Trainer:
     def steps(self) -> Iterator[Row]:
         """Train up to ``max_iter``; yield each iteration's row, recorded."""
         if not self.rows:
-            yield self._record(Row(0))
+            self.rows.append(Row(0))
+        yield self._tested()
         while self.iteration < self.param.max_iter:
             rate = learning_rate(self.param, self.iteration)
             with self._magnitudes.recording(self.iteration + 1):
                 self._step(1)
-            yield self._record(Row(self.iteration, loss_of(self.solver.net), rate))
+            self.rows.append(Row(self.iteration, loss_of(self.solver.net), rate))
+            # Before the test, which is made again by whoever goes on from here: a training that
+            # is made longer does not test where this one ends.
             if self._is_snapshot_due():
                 self.snapshot()
+            yield self._tested()
 
-    def _record(self, row: Row) -> Row:
-        if self._is_test_due(row.iteration):
+    def _tested(self) -> Row:
+        """The last row, with what its test gives if one is due."""
+        row = self.rows[-1]
+        if self._is_test_due(row.iteration) and row.test_loss is None:
             loss, accuracy = self._test()
-            row = row._replace(test_loss=loss, test_accuracy=accuracy)
-        self.rows.append(row)
+            row = self.rows[-1] = row._replace(test_loss=loss, test_accuracy=accuracy)
         return row
 
     def _is_snapshot_due(self) -> bool:
@@ -174,6 +185,12 @@ class Trainer:
         write_history(self._history, self.rows)
         write_magnitudes(self._gradients, self._magnitudes.rows)
         self.solver.snapshot()
+        snapshots.seal(self.folder, self.iteration)
+
+    def snapshot_once(self) -> None:
+        """Take a snapshot unless there is one of this iteration."""
+        if not snapshots.has_whole(self.folder, self.iteration):
+            self.snapshot()
 
     def save(self, weights: Path, history: Path, gradients: Optional[Path] = None) -> None:
         """Write the results: the weights as they are now, the history and the magnitudes."""
@@ -185,21 +202,29 @@ class Trainer:
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
-    """What a training's result follows from: solver, net, initial weights, data and code.
+    """What a training's steps follow from: solver, net, initial weights, data, threads, code.
 
-    The data are told by their LMDBs' manifests, where there are some beside them.
+    Of the solver all but when it ends, takes snapshots and tells of itself; so a training can be
+    made longer, unless its learning rate follows from its length. The data are told by their
+    LMDBs' manifests, where there are some beside them.
     """
-    net_file = _net_file(solver_file, prototxt.read_solver(solver_file))
+    solver = prototxt.read_solver(solver_file)
+    net_file = _net_file(solver_file, solver)
+    for field in _NO_MATTER:
+        if field != "max_iter" or solver.lr_policy != "poly":
+            solver.ClearField(field)
     layers = prototxt.read_net(net_file).layer
     sources = sorted({layer.data_param.source for layer in layers} - {""})
     files = [
-        *(solver_file, net_file),
+        net_file,
         *([weights] if weights else []),
         *(Path(f"{source}.json") for source in sources),
         *(Path(layer.transform_param.mean_file) for layer in layers),
     ]
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
-    parts.append(source_digest("caffetools.train"))
+    # As many threads as there are, so many parts has a sum.
+    threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')}"
+    parts += [prototxt.to_text(solver), threads, source_digest("caffetools.train")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -254,7 +279,7 @@ def train(trainer: Trainer) -> Optional[int]:
     with _stop_requests() as received:
         for _ in _progress(trainer.steps(), trainer.iteration, trainer.param.max_iter):
             if received:
-                trainer.snapshot()
+                trainer.snapshot_once()
                 LOG.info("stopped at iteration %d, after a snapshot", trainer.iteration)
                 return received[0]
     return None

@@ -6,6 +6,8 @@ Source: the class ``Caffe`` in ``common.cpp``.
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Mapping
 
 import torch
 
@@ -34,6 +36,7 @@ class Context:
         self.multiprocess = False
         self._on_gpu = False
         self._seed: int | None = None
+        self._shared_seed: int | None = None
         self._generators: dict[torch.device, torch.Generator] = {}
 
     @property
@@ -93,10 +96,26 @@ class Context:
         torch.backends.cudnn.allow_tf32 = precision != "float32"
         torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
-    def seed(self, seed: int) -> None:
-        """Start the random numbers of every device from ``seed``."""
-        self._seed = seed
+    def seed(self, seed: int, rank: int = 0) -> None:
+        """Start the random numbers of every device from ``seed``, and ``rank`` of the solver."""
+        self._seed, self._shared_seed = seed + rank, seed
         self._generators.clear()
+
+    @property
+    def generators(self) -> Mapping[torch.device, torch.Generator]:
+        """Those that were asked for so far."""
+        return self._generators
+
+    @property
+    def is_seeded(self) -> bool:
+        return self._seed is not None
+
+    @property
+    def shared_seed(self) -> int:
+        """A seed for what all solvers and layers are to draw alike; without :meth:`seed` any."""
+        if self._shared_seed is None:
+            self._shared_seed = secrets.randbits(62)
+        return self._shared_seed
 
     def generator(self, device: torch.device) -> torch.Generator:
         """The generator of ``device``; seeded by :meth:`seed`, else by the system."""

@@ -34,6 +34,12 @@ def checked_plan(schema):
 PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
 # The only modules that nets may run as Python layers.
 os.environ.update(RECAFFE_PYTHON_LAYERS=",".join(PLAN.python_layers))
+# Snakemake gives a job fewer threads where there are fewer cores, and sums would be added up in
+# another order.
+PINNED = " ".join(
+    f"{library}_NUM_THREADS={config['training']['threads']}"
+    for library in ("OMP", "OPENBLAS", "MKL")
+)
 RUN = "results/{dataset}/experiments/{experiment}/seed{seed}"
 # Of whose run figures and bundles are made.
 FIRST_SEED = PLAN.seeds[0]

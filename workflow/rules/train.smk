@@ -162,7 +162,8 @@ rule train:
             *PLAN.computing_options,
         ],
     shell:
-        "python -m caffetools.train --solver {input.solver:q} {params.options:q}"
+        PINNED
+        + " python -m caffetools.train --solver {input.solver:q} {params.options:q}"
         " --snapshots {params.snapshots:q} --output {output.weights:q}"
         " --history {output.history:q} --gradients {output.gradients:q} 2> {log:q}"
 
@@ -195,6 +196,7 @@ rule evaluate:
         lmdb=database_folder,
         options=PLAN.evaluation_options,
     shell:
-        "python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q} {params.options:q}"
         ' --output-dir "$(dirname {output.evaluation:q})" 2> {log:q}'

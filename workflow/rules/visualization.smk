@@ -60,7 +60,8 @@ rule activations:
         code=source_digest("caffetools.visualization.activations"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.visualization.activations --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.visualization.activations --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -88,7 +89,8 @@ rule saliency:
         code=source_digest("caffetools.visualization.saliency"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.visualization.saliency --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.visualization.saliency --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -116,7 +118,8 @@ rule embedding:
         code=source_digest("caffetools.visualization.embedding"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.visualization.embedding --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.visualization.embedding --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -144,7 +147,8 @@ rule top5:
         code=source_digest("caffetools.visualization.top5"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.visualization.top5 --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.visualization.top5 --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -174,7 +178,8 @@ rule weights:
         lmdb=database_folder,
         options=before_option,
     shell:
-        "python -m caffetools.visualization.histograms --net {input.net:q} --weights {input.weights:q}"
+        PINNED
+        + " python -m caffetools.visualization.histograms --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} {params.options:q}"
         " --output {output:q} 2> {log:q}"
 

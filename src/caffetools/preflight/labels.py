@@ -107,7 +107,8 @@ def order(records: Records, batch_size: int) -> Iterator[Finding]:
             ERROR if found < SORTED * expected else WARNING, "shuffling", str(records.place),
             f"records are not shuffled: their label changes {found} times, in a random order it "
             f"would about {expected:.0f} times; so batches of {batch_size} hold few classes each",
-            "convert the images again with --shuffle",
+            "convert the images again with --shuffle, or let Recaffe read them shuffled: "
+            "`shuffle: true`",
         )  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from caffetools.prototxt import TEST, TRAIN, phase_view
 from caffetools.schedule import learning_rate, require_fields
 from caffetools.suggest import did_you_mean
 
-# The schema numbers the fields of forks from here on (docs/decisions/0007-fields-of-the-forks.md).
-_FORKS_FROM = 500_000_000
+# The schema numbers the fields of forks from here on (docs/decisions/0007-fields-of-the-forks.md),
+# and what only Recaffe has from there on (0013-shuffling-and-augmentation.md).
+_FORKS_FROM, _OWN_FROM = 500_000_000, 530_000_000
 
 
 def read_net(solver_file: Path, solver: Any) -> tuple[Path, Any]:
@@ -70,22 +71,31 @@ def layer_types(net: Any, place: str) -> Iterator[Finding]:
 
 
 def foreign_fields(net: Any, place: str) -> Iterator[Finding]:
-    """Fields that forks of Caffe have and Caffe itself has not."""
+    """Fields that forks of Caffe have, or Recaffe, and Caffe itself has not."""
     for layer in net.layer:
-        names = list(dict.fromkeys(_foreign(layer)))
-        if names:
+        fields = dict(_foreign(layer))
+        own = [name for name, number in fields.items() if number >= _OWN_FROM]
+        forks = [name for name in fields if name not in own]
+        if forks:
             yield Finding(
                 WARNING, "foreign-field", f"{place}: layer {layer.name!r}",
-                f"{', '.join(names)}: of a fork of Caffe; BVLC's build, OpenCV and tool chains may "
+                f"{', '.join(forks)}: of a fork of Caffe; BVLC's build, OpenCV and tool chains may "
                 "refuse the net for it",
                 "leave it out, unless you know who will read the net",
             )  # fmt: skip
+        if own:
+            yield Finding(
+                NOTE, "own-field", f"{place}: layer {layer.name!r}",
+                f"{', '.join(own)}: Recaffe's own; BVLC's build refuses this train_val.prototxt "
+                "for it, while weights and deploy.prototxt have nothing of it",
+                "leave it out if another Caffe is to train this net",
+            )  # fmt: skip
 
 
-def _foreign(message: Any) -> Iterator[str]:
+def _foreign(message: Any) -> Iterator[tuple[str, int]]:
     for field, value in message.ListFields():
         if field.number >= _FORKS_FROM:
-            yield field.name
+            yield field.name, field.number
         elif field.message_type is not None:
             for each in value if hasattr(value, "append") else [value]:
                 yield from _foreign(each)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recaffe.data import datum
+from recaffe.data.resume import natural
 from recaffe.data.threads import side_by_side
 from recaffe.data.transformer import Transformer
 from recaffe.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
-Buffer = bytes | memoryview
 # Bytes of a batch above which its images are worth the handing over to other threads.
 _LARGE = 1 << 22
 
@@ -35,8 +33,27 @@ class Sample(NamedTuple):
 Reading = Callable[[], Sample]
 
 
+class Samples(Protocol):
+    """Images in an order that has no end, from any place of it on.
+
+    :meth:`state` tells of what was drawn for the order.
+
+    Attributes:
+        step: how many images of the order each of these stands for: of several solvers that
+            train together, each reads its share.
+    """
+
+    step: int
+
+    def start_at(self, position: int) -> Iterator[Reading]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None: ...
+
+
 class Batches:
-    """One batch a call of :meth:`load`, in the order of ``samples``, which have no end.
+    """One batch a call of :meth:`load`, in the order of ``samples``.
 
     Large images are read, decoded and transformed in several threads; what is random is drawn in
     the samples' order.
@@ -53,21 +70,36 @@ class Batches:
         DataError: no first sample, or one that does not fit the transformation.
     """
 
-    def __init__(
-        self, samples: Iterator[Reading], batch_size: int, transformer: Transformer
-    ) -> None:
-        first = next(samples)
-        self._samples = itertools.chain([first], samples)
+    def __init__(self, samples: Samples, batch_size: int, transformer: Transformer) -> None:
+        self._samples, self._position = samples, 0
+        self._readings = samples.start_at(0)
         self.batch_size = batch_size
         self._transformer = transformer
-        self.image_shape = self._output_shape(first())
+        self.image_shape = self._output_shape(next(samples.start_at(0))())
+
+    def state(self) -> dict[str, Any]:
+        """Where all solvers are, what was drawn for the order, and the random numbers."""
+        position = {"position": self._position * self._samples.step}
+        return {**position, **self._samples.state(), **self._transformer.state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
+        position = natural(state, "position") // self._samples.step
+        self._samples.set_state(state)
+        self._transformer.set_state(state)
+        self._position, self._readings = position, self._samples.start_at(position)
 
     def load(self) -> Batch:
         """The next batch: images ``(batch_size, C, H, W)`` and labels ``(batch_size,)``.
 
         The first image says what shape the batch has, so that batches of one may differ.
         """
-        readings = list(itertools.islice(self._samples, self.batch_size))
+        readings = list(itertools.islice(self._readings, self.batch_size))
+        self._position += len(readings)
         is_large = 4 * self.batch_size * math.prod(self.image_shape) >= _LARGE
         each = side_by_side if is_large else _one_by_one
         samples = each(_call, readings)
@@ -107,17 +139,3 @@ def _one_by_one(function: Callable[[Any], Any], items: Iterable[Any]) -> list[An
 
 def _call(reading: Reading) -> Sample:
     return reading()
-
-
-def records(
-    items: Iterable[tuple[Buffer, Buffer]], source: str, color: bool | None
-) -> Iterator[Reading]:
-    """The images in Datum records of ``source``; encoded ones are decoded as ``color`` says."""
-    for key, value in items:
-        yield partial(_record, key, value, source, color)
-
-
-def _record(key: Buffer, value: Buffer, source: str, color: bool | None) -> Sample:
-    place = f"{source}, key {bytes(key).decode(errors='replace')}"
-    record = datum.parse(value, place)
-    return Sample(datum.to_array(record, place, color), record.label, place)

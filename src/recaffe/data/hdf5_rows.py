@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from recaffe.data.order import turn_order
+from recaffe.data.resume import natural
 from recaffe.data.share import ALL, Share
 from recaffe.errors import DataError, FormatError
 from recaffe.proto.hdf5 import read_arrays
@@ -36,7 +39,7 @@ class Hdf5Rows:
     Args:
         files: names of files, read one at a time as their turn comes.
         datasets: names of the datasets, each of which has a row for each item.
-        random: if given, orders the files anew for each turn, and the rows of each file.
+        seed: if given, of a new order of the files each turn, and of the rows of each file.
         share: which of the rows are read; by default all.
 
     Attributes:
@@ -50,16 +53,49 @@ class Hdf5Rows:
         self,
         files: Sequence[str],
         datasets: Sequence[str],
-        random: np.random.Generator | None,
+        seed: int | None,
         share: Share = ALL,
     ) -> None:
         self._share, self._passed = share, 0
-        self._files, self._datasets, self._random = list(files), list(datasets), random
-        self._file, self._row = 0, 0
-        self._file_order = self._order(len(files))
+        self._files, self._datasets, self._seed = list(files), list(datasets), seed
+        self._turn, self._file, self._row = 0, 0, 0
         self._arrays = self._load()
         self.row_shapes = [array.shape[1:] for array in self._arrays]
         self._row_order = self._own_rows()
+
+    def state(self) -> dict[str, Any]:
+        """Where all solvers are: turn, file of it, row of that, rows passed before the file.
+
+        And the orders' seed.
+        """
+        seed = {} if self._seed is None else {"seed": self._seed}
+        row, passed = self._row * self._share.count, self._passed - len(self._arrays[0])
+        row += self._share.of_rows(passed).start
+        return {"turn": self._turn, "file": self._file, "row": row, "passed": passed, **seed}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
+        turn, file, row, passed = (
+            natural(state, name) for name in ("turn", "file", "row", "passed")
+        )
+        if file >= len(self._files):
+            raise DataError(f"it is in file {file} of a list of {len(self._files)}")
+        if self._seed is not None:
+            self._seed = natural(state, "seed")
+        self._turn, self._file = turn, file
+        self._arrays = self._load()
+        if row >= len(self._arrays[0]) + self._share.count:
+            raise DataError(f"it is at row {row} of the {len(self._arrays[0])} of {self._name()}")
+        self._passed = passed
+        self._row_order = self._own_rows()
+        self._row = len(range(self._share.of_rows(passed).start, row, self._share.count))
+        # Of solvers that train together, one may have a row less of this file than another.
+        if self._row >= len(self._row_order):
+            self._next_file()
 
     def take(self, count: int) -> list[np.ndarray]:
         """The next ``count`` rows of each dataset."""
@@ -77,11 +113,9 @@ class Hdf5Rows:
         return batch
 
     def _next_file(self) -> None:
-        self._row = 0
+        self._row, self._file = 0, (self._file + 1) % len(self._files)
+        self._turn += self._file == 0
         if len(self._files) > 1:
-            self._file = (self._file + 1) % len(self._files)
-            if not self._file:
-                self._file_order = self._order(len(self._files))
             self._arrays = self._load()
             found = [array.shape[1:] for array in self._arrays]
             if found != self.row_shapes:
@@ -93,16 +127,17 @@ class Hdf5Rows:
 
     def _own_rows(self) -> np.ndarray:
         """The rows of the file that is open which are this reader's, in their order."""
-        order = self._order(len(self._arrays[0]))
+        order = self._order(len(self._arrays[0]), self._file + 1)
         own = order[self._share.of_rows(self._passed)]
         self._passed += len(order)
         return own
 
-    def _order(self, count: int) -> np.ndarray:
-        return np.arange(count) if self._random is None else self._random.permutation(count)
+    def _order(self, count: int, what: int) -> np.ndarray:
+        """Of the files (0), or of the rows of the ``what``-th file of this turn."""
+        return turn_order(count, self._seed, self._turn * (len(self._files) + 1) + what)
 
     def _name(self) -> str:
-        return self._files[self._file_order[self._file]]
+        return self._files[self._order(len(self._files), 0)[self._file]]
 
     def _load(self) -> list[np.ndarray]:
         name = self._name()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from recaffe.data import datum
 from recaffe.data.batches import Reading, Sample
+from recaffe.data.order import turn_order
+from recaffe.data.resume import natural
 from recaffe.errors import DataError
 
 _INTEGER = re.compile(r"\s*([+-]?\d+)")
@@ -93,7 +95,7 @@ def _listed(line: str, number: int, source: str) -> Listed:
 
 
 class ListedImages:
-    """The images of a list over and over: an iterator without an end.
+    """The images of a list over and over.
 
     Args:
         source: the list, for errors.
@@ -101,7 +103,7 @@ class ListedImages:
         root: what stands before each path, as it is.
         start: the line to begin with.
         color, size: see :func:`read_image`.
-        random: if given, orders the lines anew for each turn.
+        seed: if given, of a new order of the lines each turn.
     """
 
     def __init__(
@@ -112,21 +114,34 @@ class ListedImages:
         start: int,
         color: bool,
         size: tuple[int, int] | None,
-        random: np.random.Generator | None,
+        seed: int | None,
     ) -> None:
         self._source, self._lines, self._root = source, lines, root
         self._start, self._color, self._size = start, color, size
-        self._random = random
+        self._seed, self.step = seed, 1
 
-    def __iter__(self) -> Iterator[Reading]:
-        order = np.arange(len(self._lines))
-        start = self._start
+    def start_at(self, position: int) -> Iterator[Reading]:
+        """Readings from the ``position``-th on, without an end."""
+        turn, start = divmod(self._start + position, len(self._lines))
         while True:
-            if self._random is not None:
-                self._random.shuffle(order)
-            for index in order[start:]:
+            for index in turn_order(len(self._lines), self._seed, turn)[start:]:
                 yield partial(self._sample, self._lines[index])
-            start = 0
+            turn, start = turn + 1, 0
+
+    def state(self) -> dict[str, Any]:
+        """The line that came first, and the seed of the order."""
+        seed = {} if self._seed is None else {"seed": self._seed}
+        return {"start": self._start, **seed}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
+        self._start = natural(state, "start")
+        if self._seed is not None:
+            self._seed = natural(state, "seed")
 
     def _sample(self, listed: Listed) -> Sample:
         place = f"{self._source}:{listed.line}"

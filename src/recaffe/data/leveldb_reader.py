@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import tempfile
@@ -62,8 +63,15 @@ class LeveldbReader:
             raise DataError(f"{source}: the LevelDB is empty")
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return self.read()
+
+    def read(self, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """In key order, from the ``start``-th record on, counted on over the turns."""
+        if start:
+            start %= sum(1 for _ in self._once())
         while True:
-            yield from self._once()
+            yield from itertools.islice(self._once(), start, None)
+            start = 0
 
     def _once(self) -> Iterator[tuple[bytes, bytes]]:
         last = b"none"

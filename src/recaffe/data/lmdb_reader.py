@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
+from recaffe.data.order import turn_order
 from recaffe.errors import DataError
+
+Buffer = bytes | memoryview
 
 # LMDB forbids opening a file twice in one process, and nets often share one.
 # Keyed by the file itself (device, inode), so that an LMDB written anew is opened anew and
@@ -53,8 +58,23 @@ def _check_whole(file: Path, statistics: Any) -> None:
         )
 
 
+class _Keys:
+    """An LMDB's keys by their index, in one piece of memory: there may be millions."""
+
+    def __init__(self, keys: Iterator[memoryview]) -> None:
+        self._text, self._ends = bytearray(), array("q", [0])
+        for key in keys:
+            self._text += key
+            self._ends.append(len(self._text))
+
+    def __getitem__(self, index: int) -> bytes:
+        return bytes(self._text[self._ends[index] : self._ends[index + 1]])
+
+
 class LmdbReader:
     """The records of an LMDB as ``(key, value)``, from the first again after the last.
+
+    Values are views of the file's memory, which is there as long as the reader is.
 
     Args:
         source: the folder that holds ``data.mdb``.
@@ -81,9 +101,30 @@ class LmdbReader:
             raise DataError(f"{source}: the LMDB is empty")
         _check_whole(Path(source) / "data.mdb", statistics)
 
-    def __iter__(self) -> Iterator[tuple[memoryview, memoryview]]:
-        """Views of the file's memory, which is there as long as the reader is."""
-        begin: Any = self._environment.handle.begin  # whose types know only constants
+    def __iter__(self) -> Iterator[tuple[Buffer, Buffer]]:
+        return self.read()
+
+    def read(self, start: int = 0) -> Iterator[tuple[Buffer, Buffer]]:
+        """In key order, from the ``start``-th record on, counted on over the turns."""
+        skipped = start % self.entries
         while True:
-            with begin(buffers=True) as transaction:
-                yield from transaction.cursor()
+            with self._transaction() as transaction:
+                yield from itertools.islice(transaction.cursor(), skipped, None)
+            skipped = 0
+
+    def shuffled(self, seed: int, start: int, step: int) -> Iterator[tuple[Buffer, Buffer]]:
+        """Every ``step``-th record from the ``start``-th on, in a new order each turn."""
+        with self._transaction() as transaction:
+            keys = _Keys(transaction.cursor().iternext(keys=True, values=False))
+        while True:
+            turn, offset = divmod(start, self.entries)
+            chosen = turn_order(self.entries, seed, turn)[offset::step]
+            start += step * len(chosen)
+            with self._transaction() as transaction:
+                for index in chosen:
+                    key = keys[index]
+                    yield key, transaction.get(key)
+
+    def _transaction(self) -> Any:
+        begin: Any = self._environment.handle.begin  # whose types know only constants
+        return begin(buffers=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from recaffe.data.augmentation import Augmentation, Change
+from recaffe.data.resume import random_state, set_random_state
 from recaffe.errors import DataError
 from recaffe.log import tell
 from recaffe.proto.schema import TRAIN
@@ -15,8 +18,9 @@ from recaffe.proto.weights import read_blob
 
 
 class Draw(NamedTuple):
-    """What is cropped, and whether it is mirrored."""
+    """How the image is changed beforehand, what is cropped, and whether it is mirrored."""
 
+    change: Change | None
     rows: slice
     columns: slice
     mirrored: bool
@@ -26,7 +30,8 @@ class Transformer:
     """``out = (crop(image) - mean) scale``, with ``mirror`` half of them mirrored, in TEST too.
 
     With ``crop_size``, TRAIN crops at a random place and TEST in the middle. The mean is
-    an image (``mean_file``), cropped at the same place, or a value a channel.
+    an image (``mean_file``), cropped at the same place, or a value a channel. With
+    ``augmentation``, which is Recaffe's own, TRAIN changes the images before all that.
 
     Source: ``data_transformer.cpp``.
 
@@ -44,6 +49,10 @@ class Transformer:
         self.is_training = phase == TRAIN
         self.color = _forced_color(parameter, owner)
         self._random = np.random.Generator(np.random.PCG64(seed))
+        self._augmentation: Augmentation | None = None
+        if parameter.HasField("augmentation"):
+            augmentation = Augmentation(parameter.augmentation, owner)
+            self._augmentation = augmentation if self.is_training else None
         self._owner = owner
         self._mean = read_mean(parameter, owner)
         self._mean_file: str = parameter.mean_file
@@ -85,11 +94,15 @@ class Transformer:
 
     def draw(self, shape: tuple[int, ...]) -> Draw:
         """What is random about the transformation of the next image, of ``shape``."""
+        augmentation = self._augmentation
+        change = augmentation.draw(self._random, shape) if augmentation else None
         rows, columns = self._window(shape[1:])
-        return Draw(rows, columns, self.mirror and bool(self._random.integers(2)))
+        return Draw(change, rows, columns, self.mirror and bool(self._random.integers(2)))
 
     def apply(self, draw: Draw, image: np.ndarray, out: np.ndarray) -> None:
         """:meth:`transform` with what was drawn for the image; in whatever thread."""
+        if self._augmentation and draw.change:
+            image = self._augmentation.apply(draw.change, image)
         cropped = image[:, draw.rows, draw.columns]
         if self._mean is None:
             out[...] = cropped
@@ -102,6 +115,18 @@ class Transformer:
             cv2.flip(lines, 1, lines)
         if self.scale != 1:
             out *= self.scale
+
+    def state(self) -> dict[str, Any]:
+        """The random numbers' state, for a snapshot; see :func:`random_state`."""
+        return {"random": random_state(self._random)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
+        set_random_state(self._random, state)
 
     def _window(self, size: tuple[int, ...]) -> tuple[slice, slice]:
         if not self.crop_size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -103,6 +103,20 @@ class Layer:
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         """The tops, computed from the bottoms and the parameters."""
         raise NotImplementedError
+
+    def run_state(self) -> dict[str, Any]:
+        """What forward passes have changed and the next ones follow from, as JSON's values.
+
+        With it in a snapshot a run that goes on gives the numbers of one that never stopped.
+        """
+        return {}
+
+    def set_run_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`run_state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
 
     def reads_bottom(self, bottom_index: int) -> bool:
         """Whether Caffe's backward reads that bottom as it is by then.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from recaffe.data.batches import Batches, Buffer, records
+from recaffe.context import context
+from recaffe.data.batches import Batches
+from recaffe.data.database import DatabaseSamples
 from recaffe.data.leveldb_reader import LeveldbReader
 from recaffe.data.lmdb_reader import LmdbReader
 from recaffe.data.share import share_of
@@ -31,6 +32,9 @@ class Data(Prefetching):
 
     Records come in key order and start over after the last, across epochs and, in a test
     net, across tests. Of several solvers that train together each reads its share of them.
+    With ``shuffle``, which is Recaffe's own and for LMDBs, they come in a new order for each
+    turn; that follows from ``random_seed`` alone, so that several such layers, of images and
+    of label vectors, keep in step.
     Shapes: data ``(batch_size, C, H, W)``; labels ``(batch_size,)``.
     Fields of ``data_param`` that Caffe 1.0 reads no more are told of and skipped.
 
@@ -44,9 +48,9 @@ class Data(Prefetching):
         parameter = param.data_param
         self.check_batch_size(parameter.batch_size)
         # As early as Caffe does, which tells of it before it tells of the layer.
-        kind = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
+        kind: Any = LmdbReader if parameter.backend == parameter.LMDB else LeveldbReader
         try:
-            self._reader = kind(parameter.source)
+            self._reader: LmdbReader | LeveldbReader = kind(parameter.source)
         except DataError as error:
             raise self.error(str(error)) from error
         is_lmdb = kind is LmdbReader
@@ -56,12 +60,23 @@ class Data(Prefetching):
         parameter = self.param.data_param
         warn_of_skipped(self, parameter, _SKIPPED)
         share, transformer = share_of(self.phase), self.make_transformer()
-        reader: Iterable[tuple[Buffer, Buffer]] = self._reader
-        own = itertools.islice(reader, share.rank, None, share.count)
-        samples = records(own, parameter.source, transformer.color)
+        seed = self._shuffle_seed() if parameter.shuffle else None
+        samples = DatabaseSamples(self._reader, share, seed, transformer.color)
         batches = Batches(samples, parameter.batch_size, transformer)
         tell("output data size: %s", size_of(batches))
         return batches
+
+    def _shuffle_seed(self) -> int:
+        if not isinstance(self._reader, LmdbReader):
+            raise self.error(
+                "shuffle needs an LMDB, since a LevelDB is read in key order only; write the "
+                "images to an LMDB and say backend: LMDB"
+            )
+        if context.solver_count > 1 and not context.is_seeded:
+            raise self.error(
+                "solvers that train together must shuffle alike: set random_seed in the solver"
+            )
+        return context.shared_seed
 
 
 def warn_of_skipped(layer: Layer, parameter: Any, names: Sequence[str]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class HDF5Data(Layer):
             raise self.error("HDF5 data is not transformed: leave transform_param out")
         if parameter.batch_size < 1:
             raise self.error("batch_size must be at least 1")
-        shuffled = np.random.Generator(np.random.PCG64(random_seed()))
+        seed = random_seed()
         self._device = context.device
         tell("Loading list of HDF5 filenames from: %s", parameter.source)
         names = read_file_names(parameter.source)
@@ -46,13 +46,19 @@ class HDF5Data(Layer):
         self._rows = Hdf5Rows(
             names,
             list(self.param.top),
-            shuffled if parameter.shuffle else None,
+            seed if parameter.shuffle else None,
             share_of(self.phase),
         )
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         batch_size = self.param.hdf5_data_param.batch_size
         return [(batch_size, *shape) for shape in self._rows.row_shapes]
+
+    def run_state(self) -> dict[str, Any]:
+        return self._rows.state()
+
+    def set_run_state(self, state: Mapping[str, Any]) -> None:
+        self._rows.set_state(state)
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         batch = self._rows.take(self.param.hdf5_data_param.batch_size)

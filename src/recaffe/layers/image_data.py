@@ -33,6 +33,7 @@ class ImageData(Prefetching):
             raise self.error("give both new_height and new_width, or neither")
         warn_of_skipped(self, parameter, ("scale", "mean_file", "crop_size", "mirror"))
         random = np.random.Generator(np.random.PCG64(random_seed()))
+        seed = random_seed() if parameter.shuffle else None
         transformer = self.make_transformer()
         tell("Opening file %s", parameter.source)
         lines = read_list(parameter.source)
@@ -54,8 +55,8 @@ class ImageData(Prefetching):
             start,
             parameter.is_color,
             size if any(size) else None,
-            random if parameter.shuffle else None,
+            seed,
         )
-        batches = Batches(iter(samples), parameter.batch_size, transformer)
+        batches = Batches(samples, parameter.batch_size, transformer)
         tell("output data size: %s", size_of(batches))
         return batches

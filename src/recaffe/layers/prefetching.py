@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,12 +18,19 @@ from recaffe.layers.base import Layer, Shape
 
 
 class Source(Protocol):
-    """Makes batches: images ``(N, *image_shape)`` and labels ``(N,)``."""
+    """Makes batches: images ``(N, *image_shape)`` and labels ``(N,)``.
+
+    :meth:`state` tells of what the next batch follows from, for another source to go on.
+    """
 
     batch_size: int
     image_shape: tuple[int, ...]
 
     def load(self) -> Batch: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Prefetching(Layer):
@@ -51,7 +59,8 @@ class Prefetching(Layer):
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self._device = context.device
         self._source = self.make_source()
-        self._prefetcher: Prefetcher[Batch] | None = None
+        self._state = self._source.state()
+        self._prefetcher: Prefetcher[tuple[Batch, dict[str, Any]]] | None = None
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         batch_size = self._source.batch_size
@@ -60,9 +69,21 @@ class Prefetching(Layer):
 
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         if self._prefetcher is None:
-            self._prefetcher = Prefetcher(self._source.load, self.depth)
-        batch = self._prefetcher.next()[: len(self.param.top)]
-        return [tensor.to(self._device, non_blocking=True) for tensor in batch]
+            self._prefetcher = Prefetcher(partial(_load, self._source), self.depth)
+        batch, self._state = self._prefetcher.next()
+        tops = batch[: len(self.param.top)]
+        return [tensor.to(self._device, non_blocking=True) for tensor in tops]
+
+    def run_state(self) -> dict[str, Any]:
+        """After the batches that the net has taken, not those that are kept ready."""
+        return self._state
+
+    def set_run_state(self, state: Mapping[str, Any]) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
+        self._source.set_state(state)
+        self._state = self._source.state()
 
     def check_batch_size(self, batch_size: int) -> None:
         if batch_size < 1:
@@ -71,6 +92,10 @@ class Prefetching(Layer):
     def make_transformer(self) -> Transformer:
         """What ``transform_param`` says, with random numbers of its own."""
         return Transformer(self.param.transform_param, self.phase, random_seed(), self.name)
+
+
+def _load(source: Source) -> tuple[Batch, dict[str, Any]]:
+    return source.load(), source.state()
 
 
 def size_of(source: Source) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recaffe.errors import DataError
 from recaffe.layers.base import Layer, Shape, register
 from recaffe.layers.lstm_unit import lstm_step
 
@@ -66,6 +67,27 @@ class _Recurrent(Layer):
 
     def _add_bias(self, outputs: int) -> None:
         self.add_blob((outputs,), self.param.recurrent_param.bias_filler)
+
+    def run_state(self) -> dict[str, Any]:
+        """The states that the last forward left."""
+        return {"kept": [state.tolist() for state in self._kept]}
+
+    def set_run_state(self, state: Mapping[str, Any]) -> None:
+        try:
+            kept = [torch.tensor(values, dtype=torch.float32) for values in state["kept"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"no recurrent states ({type(error).__name__}: {error})") from None
+        shapes = {tuple(values.shape) for values in kept}
+        if kept and (
+            len(kept) != self.states
+            or len(shapes) != 1
+            or any(len(shape) != 2 or shape[1] != self.size for shape in shapes)
+        ):
+            raise DataError(
+                f"expected {self.states} state(s) of {self.size} numbers a stream, found "
+                f"{[list(values.shape) for values in kept]}"
+            )
+        self._kept = kept
 
     def propagates_to(self, bottom_index: int) -> bool:
         return bottom_index == 0 or (bottom_index == 2 and self.has_static)

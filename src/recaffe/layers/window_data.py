@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ import torch
 from recaffe.data import datum
 from recaffe.data.batches import Batch
 from recaffe.data.images import read_image
+from recaffe.data.resume import random_state, set_random_state
 from recaffe.data.transformer import read_mean
 from recaffe.data.windows import Cropper, Window, read_window_file
 from recaffe.errors import DataError
@@ -108,6 +111,18 @@ class WindowBatches:
                 f"{self.image_shape}"
             )
         return mean[:, start:end, start:end]
+
+    def state(self) -> dict[str, Any]:
+        """The random numbers' state."""
+        return {"random": random_state(self._random)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state.
+        """
+        set_random_state(self._random, state)
 
     def load(self) -> Batch:
         """The next batch: the background's windows, then those of objects."""

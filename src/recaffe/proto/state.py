@@ -13,8 +13,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from recaffe.proto import hdf5, weights, wire
 from recaffe.proto.schema import SolverState
 
-# Caffe's states do not say what wrote them. In this field, which Caffe's parser skips, ours do.
-_TYPE_NUMBER = 1000
+# Fields of ours, which Caffe's parser skips: the type of the solver that wrote the state, and
+# the state of its run.
+_TYPE_NUMBER, _RUN_NUMBER = 1000, 1001
 
 
 @dataclass
@@ -27,6 +28,7 @@ class SavedState:
         current_step: how often the policy lowered the rate.
         history: the arrays of the update rule, in Caffe's order.
         solver_type: the type that wrote it; empty in BVLC's files.
+        run: random numbers and readers' places; empty in BVLC's files.
     """
 
     iteration: int
@@ -34,6 +36,7 @@ class SavedState:
     current_step: int
     history: Sequence[np.ndarray]
     solver_type: str = ""
+    run: bytes = b""
 
 
 def read_state(path: str | Path) -> SavedState:
@@ -47,7 +50,9 @@ def read_state(path: str | Path) -> SavedState:
     else:
         state, history = weights.read_state(path)
     named = state.learned_net if state.HasField("learned_net") else None
-    return SavedState(state.iter, named, state.current_step, history, _written_type(state))
+    solver_type = _skipped(state, _TYPE_NUMBER).decode(errors="replace")
+    run = _skipped(state, _RUN_NUMBER)
+    return SavedState(state.iter, named, state.current_step, history, solver_type, run)
 
 
 def write_state(path: str | Path, saved: SavedState) -> None:
@@ -55,17 +60,18 @@ def write_state(path: str | Path, saved: SavedState) -> None:
     state = SolverState(
         iter=saved.iteration, learned_net=saved.learned_net, current_step=saved.current_step
     )
-    if saved.solver_type:
-        name = saved.solver_type.encode()
-        state.MergeFromString(wire.field_header(_TYPE_NUMBER, len(name)) + name)
+    for number, content in ((_TYPE_NUMBER, saved.solver_type.encode()), (_RUN_NUMBER, saved.run)):
+        if content:
+            state.MergeFromString(wire.field_header(number, len(content)) + content)
     write = hdf5.write_state if Path(path).suffix == ".h5" else weights.write_state
     write(path, state, saved.history)
 
 
-def _written_type(state: Any) -> str:
-    names = [
+def _skipped(state: Any, number: int) -> bytes:
+    """The last field of that number; empty without one."""
+    found = [
         field.data
         for field in UnknownFieldSet(state)  # type: ignore[attr-defined]
-        if field.field_number == _TYPE_NUMBER and field.wire_type == wire.LENGTH_DELIMITED
+        if field.field_number == number and field.wire_type == wire.LENGTH_DELIMITED
     ]
-    return names[-1].decode(errors="replace") if names else ""
+    return found[-1] if found else b""

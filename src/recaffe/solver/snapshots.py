@@ -19,6 +19,7 @@ from recaffe.net import Net, load_weights, save_weights
 from recaffe.proto import hdf5
 from recaffe.proto.schema import SolverParameter
 from recaffe.proto.state import SavedState, read_state, write_state
+from recaffe.solver import run_state
 from recaffe.solver.policies import current_step
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def write_snapshot(solver: Solver) -> tuple[Path, Path]:
         current_step=current_step(param, solver.iteration),
         history=solver.history(),
         solver_type=solver.type,
+        run=solver.run_state(),
     )
     logger.info("Snapshotting solver state to %s file %s", kind, state)
     write_state(state, saved)
@@ -93,7 +95,7 @@ def restore(solver: Solver, path: str | Path) -> None:
     """Let ``solver`` go on from a solver state and the weights that it names.
 
     Raises:
-        FormatError: not a whole solver state.
+        FormatError: not a whole solver state, or one of a run that this solver cannot go on with.
         SolverError: a history of another type of solver, or that does not fit this net.
     """
     saved = read_state(path)
@@ -107,6 +109,8 @@ def restore(solver: Solver, path: str | Path) -> None:
         load_weights(solver.net, _beside(Path(path), Path(saved.learned_net)))
     logger.info("SGDSolver: restoring history")
     solver.set_history(saved.history)
+    if saved.run:
+        run_state.give(solver, saved.run, str(path))
     solver.iteration = saved.iteration
 
 

@@ -24,7 +24,7 @@ from recaffe.errors import SolverError
 from recaffe.memory import tell_lack
 from recaffe.net import Net, share_weights
 from recaffe.proto.shown import Shown
-from recaffe.solver import report, snapshots
+from recaffe.solver import report, run_state, snapshots
 from recaffe.solver.nets import MakeNet, make_test_nets, make_train_net
 from recaffe.solver.policies import learning_rate, steps_passed
 from recaffe.solver.updates import Tensors, in_blocks
@@ -75,7 +75,7 @@ class Solver(ABC):
         self._check_settings()
         if param.random_seed >= 0:
             # Each of several solvers draws its own random numbers.
-            context.seed(param.random_seed + context.solver_rank)
+            context.seed(param.random_seed, context.solver_rank)
         self.net = make_train_net(param, make_net)
         self._check_regularization()
         if context.is_root_solver:
@@ -92,6 +92,7 @@ class Solver(ABC):
         self.action: Callable[[], Action] | None = None
         self.agree: Callable[[bool], bool] = bool
         self._stopped = self._is_snapshot_wanted = False
+        self._before_tests: bytes | None = None
         self._shown_at, self._shown_iteration = time.monotonic(), 0
         if context.is_root_solver:
             logger.info("Solver scaffolding done.")
@@ -146,6 +147,7 @@ class Solver(ABC):
         """
         param = self.param
         self._recent_losses.clear()
+        self._before_tests = None
         self._stopped = self._is_snapshot_wanted = False
         self._shown_at, self._shown_iteration = time.monotonic(), self.iteration
         for left in reversed(range(iterations)):
@@ -247,12 +249,16 @@ class Solver(ABC):
         Where :attr:`action` asks to stop meanwhile, the nets that were tested whole count.
         """
         self._stopped = False
+        # Who goes on from a snapshot that is taken meanwhile tests all anew.
+        self._before_tests = run_state.take(self)
         scores = []
         for index in range(len(self.test_nets)):
             score = self._test(index)
             if score is None:
                 break
             scores.append(score)
+        else:
+            self._before_tests = None
         return scores
 
     def _test(self, index: int) -> dict[str, np.ndarray] | None:
@@ -413,6 +419,10 @@ class Solver(ABC):
             for index, (array, blob) in enumerate(zip(own, blobs, strict=True)):
                 values = torch.from_numpy(array.reshape(-1).astype(np.float32))
                 slot[index] = values.to(blob.device) if array.any() else None
+
+    def run_state(self) -> bytes:
+        """What the run goes on from, besides weights and history; see ``run_state.py``."""
+        return self._before_tests or run_state.take(self)
 
     def snapshot(self) -> tuple[Path, Path]:
         """Write weights and state under ``snapshot_prefix``; return their paths.
