@@ -355,6 +355,7 @@ def test_halves_of_two_images_are_not_put_together(
         ("", "expected a column 'image_url', found no header"),
         ("url,label\nx,1\n", "expected a column 'image_url', found 'url', 'label'"),
         ("image_url,label\nx,one\n", "row 2: expected a whole number .* found 'one'"),
+        ("image_url,label\nx,1_0\n", "row 2: expected a whole number .* found '1_0'"),
         ("image_url,label\nx\n", "row 2: expected a whole number"),
         ("image_url,label\nx,-1\n", "row 2: the label is -1"),
         ("image_url,label\n", "expected rows, found none"),

@@ -15,6 +15,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import urllib.parse
 import zlib
@@ -91,7 +92,7 @@ def read_table(
     columns = [column for column in (url, label, split, group) if column is not None]
     for number, record in enumerate(_records(path, columns), start=2):
         try:
-            row = Row(record[url].strip(), int(record[label]))
+            row = Row(record[url].strip(), _whole(record[label]))
         except (TypeError, ValueError, AttributeError) as error:
             raise ToolError(
                 f"{path}, row {number}: expected a whole number in the column {label!r} and an "
@@ -114,6 +115,13 @@ def read_table(
         below = "" if labels is None else f" with a label below {labels}"
         raise ToolError(f"{path}: expected rows, found none{below}")
     return list(rows.values())
+
+
+def _whole(text: str) -> int:
+    """A label; ``int`` alone would take ``1_0`` and other scripts' digits, too."""
+    if re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is None:
+        raise ValueError(text)
+    return int(text)
 
 
 def _split(word: str, place: str) -> str:
