@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,24 @@ def test_results_are_in_order(four, count: int):
 def test_several_threads_work(four):
     met = threading.Barrier(4, timeout=10)
     assert len(set(side_by_side(lambda _: (met.wait(), threading.get_ident())[1], range(4)))) == 4
+
+
+def test_nothing_is_at_work_once_an_exception_is_raised(four):
+    at_work, lock = [0], threading.Lock()
+
+    def slow(item: int) -> None:
+        if item == 0:
+            time.sleep(0.05)
+            raise ValueError("the first")
+        with lock:
+            at_work[0] += 1
+        time.sleep(0.2)
+        with lock:
+            at_work[0] -= 1
+
+    with pytest.raises(ValueError, match="the first"):
+        side_by_side(slow, range(4))
+    assert at_work == [0]
 
 
 def test_the_first_error_is_raised(four):

@@ -18,6 +18,8 @@ from recipes import learnable_images, write_lmdb
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
+from caffetools.dataset.duplicates import HEADER
+from caffetools.files import write_csv
 from caffetools.mean import blob
 from caffetools.preflight import cost, first_loss, records
 from caffetools.preflight.__main__ import Preflight, main
@@ -344,9 +346,39 @@ def a_head_that_is_sure(case: Case) -> None:
     case.layer("ip_new").inner_product_param.weight_filler.std = 50
 
 
+def write_duplicates(case: Case, *rows: tuple[str, ...]) -> None:
+    write_csv(case.folder / "duplicates.csv", HEADER, rows)
+    case.arguments = ["--duplicates", "duplicates.csv"]
+
+
+def copies_across_splits(case: Case) -> None:
+    write_duplicates(
+        case,
+        ("a,1.png", "val", "a", "a/2.png", "train", "a", "exact", "0.00"),
+        ("a/9.png", "test", "a", "a/2.png", "train", "a", "exact", "0.00"),
+        ("a/9.png", "test", "a", "a,1.png", "val", "a", "exact", "0.00"),
+        ("b/3.png", "test", "b", "b/1.png", "train", "b", "near", "1.25"),
+    )
+
+
+def copies_of_two_classes(case: Case) -> None:
+    write_duplicates(case, ("a/1", "train", "a", "b/2", "train", "b", "exact", "0.00"))
+
+
+def another_table(case: Case) -> None:
+    (case.folder / "duplicates.csv").write_text("path,label\na,1\n")
+    case.arguments = ["--duplicates", "duplicates.csv"]
+
+
 MISTAKES: list[tuple[Callable[[Case], None], str, str, str]] = [
     (labels_from_one, "labels", "error", "labels from 1 to 4, expected 0 to 3 .* start at 1"),
     (label_beyond, "labels", "error", "outside: 00000007, 00000009"),
+    (copies_across_splits, "duplicates", "warning",
+     r"images of val and test .*: 2 byte for byte, 1 as .*; 'a,1\.png' \(val, a\) is "
+     r"'a/2\.png' \(train, a\), .* and 1 more"),
+    (copies_of_two_classes, "duplicates", "warning",
+     r"of another class elsewhere: 1; 'a/1' \(train, a\) is"),
+    (another_table, "duplicates", "error", "expected the columns path, split, class"),
     (no_image_of_a_class, "class-histogram", "warning", "no record of class 2"),
     (one_class_has_most, "class-histogram", "warning", "37 records of class 0 and 1 of class 1"),
     (sorted_records, "shuffling", "error", "changes 3 times, in a random order .* about 30 times"),
@@ -473,6 +505,7 @@ def _options(arguments: list[str]) -> Any:
         solver=Path(given["--solver"]),
         weights=None,
         classes=None,
+        duplicates=None,
         new_head=None,
         no_new_head=False,
         accept=[],

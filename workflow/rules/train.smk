@@ -94,6 +94,7 @@ rule preflight:
             "results/{dataset}/mean.binaryproto" if PLAN.model["subtract_mean"] else []
         ),
         classes="results/{dataset}/dataset/classes.txt",
+        duplicates="results/{dataset}/dataset/duplicates.csv",
         weights=lambda wildcards: PLAN.weights(
             wildcards.dataset, wildcards.experiment, FIRST_SEED
         )
@@ -114,7 +115,7 @@ rule preflight:
         ],
     shell:
         "python -m caffetools.preflight --solver {input.solver:q} --classes {input.classes:q}"
-        " {params.options:q} --output {output:q} 2> {log:q}"
+        " --duplicates {input.duplicates:q} {params.options:q} --output {output:q} 2> {log:q}"
 
 
 rule preflight_all:

@@ -15,7 +15,16 @@ from typing import Any, Optional, TypeVar
 from caffetools import files, prototxt, scoring
 from caffetools.classes import read_names
 from caffetools.cli import is_users_mistake, run
-from caffetools.preflight import cost, first_loss, images, labels, loading, normalization, solver
+from caffetools.preflight import (
+    cost,
+    duplicates,
+    first_loss,
+    images,
+    labels,
+    loading,
+    normalization,
+    solver,
+)
 from caffetools.preflight.finding import ERROR, LEVELS, Finding, sort
 from caffetools.preflight.records import Records, look_through
 from caffetools.prototxt import PHASES, TEST, TRAIN, phase_view
@@ -39,6 +48,8 @@ class Preflight:
         self.findings: list[Finding] = []
         self.histograms: dict[str, list[int]] = {}
         self._classes = self._read("classes", _count_lines, options.classes)
+        copies = self._read("duplicates", duplicates.read, options.duplicates)
+        self._add(duplicates.duplicates(copies or [], str(options.duplicates)))
         message = self._read("solver", prototxt.read_solver, options.solver)
         if message is None:
             return
@@ -165,6 +176,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     add("--solver", type=Path, required=True, help="solver.prototxt")
     add("--weights", type=Path, help=".caffemodel that training starts from")
     add("--classes", type=Path, help="classes.txt of the data set")
+    add("--duplicates", type=Path, metavar="CSV", help="duplicates.csv of the data set")
     add(
         "--new-head", nargs="+", metavar="LAYER",
         help="the layers that are meant to start fresh (default: those that can be heads)",

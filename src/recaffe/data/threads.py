@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from typing import TypeVar
@@ -19,7 +19,8 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     """``[function(item) for item in items]``, a part in this thread and a part in each other.
 
     There are as many as the process may use cores. Of several exceptions the first in the order
-    of the items is raised.
+    of the items is raised, once none of the threads is at work any more: the items may be views of
+    a memory that goes with whoever catches it.
     """
     parts = min(_threads(), len(items))
     if parts < 2:
@@ -28,7 +29,10 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     others = [
         _pool().submit(_each, function, items[start:end]) for start, end in pairwise(bounds[1:])
     ]
-    results = _each(function, items[: bounds[1]])
+    try:
+        results = _each(function, items[: bounds[1]])
+    finally:
+        wait(others)
     for other in others:
         results += other.result()
     return results
