@@ -116,6 +116,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         time.sleep(self.server.stall)
 
+    def dripping(self) -> None:
+        """A byte now and then, so that no wait is long."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in self.server.content[:200]:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.02)
+
     def busy(self) -> None:
         self.send_error(503)
 

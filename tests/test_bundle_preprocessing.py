@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import bundles
+import cv2
 import numpy as np
 import pytest
 from google.protobuf import text_format
@@ -127,6 +128,18 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, change, complaint
 def test_a_file_that_is_no_image_gives_none(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     assert Preprocessing(3, 8, 8).image(tmp_path / "a.png") is None
+
+
+def test_an_image_that_would_fill_a_memory_or_is_half_a_one_gives_none(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    photograph = cv2.imencode(".jpg", noise)[1].tobytes()
+    for name, content, fit in [
+        ("large.png", cv2.imencode(".png", np.zeros((14_000, 13_000), np.uint8))[1], "warp"),
+        ("line.png", cv2.imencode(".png", np.zeros((1, 60_000), np.uint8))[1], "crop"),
+        ("half.jpg", photograph[: len(photograph) // 2], "warp"),
+    ]:
+        (tmp_path / name).write_bytes(bytes(content))
+        assert Preprocessing(3, 256, 256, fit=fit).image(tmp_path / name) is None, name
 
 
 def test_the_classifier_is_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -206,6 +207,14 @@ def test_unreadable_image_is_named_and_the_old_database_stays(
     assert "cat/z.png: expected an image, found " in message
     assert ("no file" if content is None else "cannot be decoded") in message
     assert (records(root.parent / "db"), manifest(root.parent / "db")) == before
+
+
+def test_what_a_killed_run_of_the_same_number_left_is_in_nobodys_way(root: Path) -> None:
+    left = root.parent / f".db.{os.getpid()}.partial"
+    left.mkdir()
+    (left / "data.mdb").write_bytes(b"half")
+    assert len(records(convert(root))) == len(NAMES)
+    assert not left.exists()
 
 
 def test_an_old_manifest_never_stands_beside_a_new_database(

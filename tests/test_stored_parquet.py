@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,40 @@ def test_a_small_file_does_not_become_a_large_one(
     monkeypatch.setattr("caffetools.compressed.SMALL", 0)
     write(tmp_path, "train.parquet", [bytes(100_000)] * 1000, [0, 1] * 500)
     refused(tmp_path, "parquet", "unpacks to more than 200 times its own size")
+
+
+BRING = """
+import re, sys
+from pathlib import Path
+from caffetools.cli import ToolError
+from caffetools.stored_images import __main__ as command
+try:
+    command.main(sys.argv[1:])
+except ToolError as error:
+    print(error)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def test_an_image_that_many_rows_share_is_held_a_few_times_at_most(tmp_path: Path) -> None:
+    """24 MB of zeros in 2 kB, for 64 rows, which would take 1.5 GB and as much again in Python."""
+    shared = pyarrow.DictionaryArray.from_arrays([0] * 64, [bytes(24 << 20)])
+    table = pyarrow.table({"image": shared, "label": [0, 1] * 32})
+    file = tmp_path / "source" / "train.parquet"
+    file.parent.mkdir()
+    pq.write_table(
+        *(table, file), **{"compression": "zstd", "store_schema": False},
+        dictionary_pagesize_limit=1 << 30,
+    )  # fmt: skip
+    assert file.stat().st_size < 4096
+    places = ["--source", str(file.parent), "--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", BRING, "parquet", *places, "--index", str(tmp_path / "i.csv")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    complaint, most = done.stdout.splitlines()
+    assert "unpacks to more than 200 times its own size" in complaint
+    assert int(most) < 500_000
 
 
 def test_without_pyarrow_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

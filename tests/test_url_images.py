@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -320,6 +321,16 @@ def test_nothing_lies_in_the_folder_that_is_replaced(table: Write, option: str) 
     inside = path.parent / "images" / "0" / "kept"
     with pytest.raises(ToolError, match=rf"{option} .*kept: lies in .*images, which is replaced"):
         fetch(path, option, str(inside))
+
+
+def test_a_host_that_sends_a_byte_now_and_then_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(url_images, "LONGEST", 0.2)
+    with loopback.running() as server:
+        server.failures = 1
+        (row,) = url_images.bring([url_images.Row(f"{server.url}/dripping", 0)], tmp_path, [])
+    assert re.fullmatch(r"sent \d+ bytes in 0.2 s, too slow", row.lost)
 
 
 def test_halves_of_two_images_are_not_put_together(

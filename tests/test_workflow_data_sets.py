@@ -89,6 +89,18 @@ def test_a_table_with_groups_and_a_maximum(miniature):
     assert set(miniature.planned(SUMMARY)) == {"dataset"}
 
 
+def test_a_bundle_fits_images_as_those_that_were_trained_on(miniature):
+    miniature.config["dataset"]["image"] |= {
+        "height": 24,
+        "width": 20,
+        "fit": "crop",
+        "encode": "jpg",
+    }
+    bundle = "results/bars/experiments/scratch/bundle"
+    miniature.run(f"{bundle}/parity.json", f"{bundle}/preprocessing.json")
+    assert facts(miniature, f"{bundle}/preprocessing.json")["fit"] == "crop"
+
+
 def test_every_fold_has_a_test_of_its_own(miniature):
     tested = []
     miniature.config["dataset"]["split"] = {"val": 0, "folds": 3, "fold": 0}

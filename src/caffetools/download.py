@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import math
 import re
 import ssl
 import time
@@ -94,26 +95,32 @@ class Partial:
 
 
 def download(
-    url: str, partial: Partial, timeout: float, waits: Sequence[float], max_bytes: int
+    url: str,
+    partial: Partial,
+    timeout: float,
+    waits: Sequence[float],
+    max_bytes: int,
+    longest: float = math.inf,
 ) -> bool:
     """Bring all of ``url`` into ``partial``; whether part of it had come before this call.
 
     Network errors are tried again after each of ``waits``, from the byte that is missing;
     ``timeout`` is in seconds without a byte. Raises ToolError where another attempt would
     end alike, and after the last one; and, with nothing left in ``partial``, where the file has
-    more than ``max_bytes``, whether the server tells so beforehand or just goes on sending.
+    more than ``max_bytes``, whether the server tells so beforehand or just goes on sending. Neither
+    is an answer waited for that takes more than ``longest`` seconds, byte after byte.
     """
     resumed = partial.size > 0
     for wait in waits:
         try:
-            _attempt(url, partial, timeout, max_bytes)
+            _attempt(url, partial, timeout, max_bytes, longest)
             return resumed
         except _PassingError as error:
             log.warning("%s: %s; trying again in %g s", url, error, wait)
             time.sleep(wait)
             resumed = resumed or partial.size > 0
     try:
-        _attempt(url, partial, timeout, max_bytes)
+        _attempt(url, partial, timeout, max_bytes, longest)
     except _PassingError as error:
         raise ToolError(
             f"{url}: {error}, in each of {len(waits) + 1} attempts; see whether the network "
@@ -122,7 +129,7 @@ def download(
     return resumed
 
 
-def _attempt(url: str, partial: Partial, timeout: float, max_bytes: int) -> None:
+def _attempt(url: str, partial: Partial, timeout: float, max_bytes: int, longest: float) -> None:
     """Raises ToolError where another attempt would end alike, else _PassingError."""
     if partial.size > max_bytes:  # of a run that was allowed more, say
         partial.discard()
@@ -150,13 +157,15 @@ def _attempt(url: str, partial: Partial, timeout: float, max_bytes: int) -> None
             raise _too_large(url, partial, f"{promised} bytes", max_bytes)
         # A part's answer may leave out the validator that was asked with.
         partial.remember(url, _validator(answer) or (partial.validator_of(url) if start else None))
-        size = start
+        size, began = start, time.monotonic()
         with partial.path.open("ab" if start else "wb") as stream:
             for block in _blocks(answer):
                 size += len(block)
                 if size > max_bytes:
                     raise _too_large(url, partial, "more", max_bytes)
                 stream.write(block)
+                if time.monotonic() - began > longest:
+                    raise ToolError(f"{url}: sent {size - start} bytes in {longest:g} s, too slow")
     # http.client does not say when a connection ends early in a read by blocks.
     if promised is not None and partial.size != promised:
         raise _PassingError(f"the connection ended after {partial.size} of {promised} bytes")

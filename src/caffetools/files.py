@@ -47,6 +47,9 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """Like :func:`whole_file`, for a folder; a folder already at ``path`` is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if partial.exists():
+        # Of one that was killed and had this process' number, as in containers all have the same.
+        shutil.rmtree(str(partial))
     partial.mkdir()
     try:
         yield partial

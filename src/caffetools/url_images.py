@@ -39,6 +39,7 @@ LOG = logging.getLogger("caffetools.url_images")
 AT_ONCE = 16
 AT_ONCE_FROM_A_HOST = 4
 TIMEOUT = 30.0  # seconds without a byte
+LONGEST = 600.0  # seconds for an image, of a host that sends a byte now and then
 WAITS = (1.0, 5.0)  # seconds before the second and third attempt
 MAX_BYTES = 100_000_000  # an image
 LOST = "lost.csv"
@@ -181,7 +182,7 @@ def _bring(row: Row, store: Path, max_bytes: int) -> str:
         partial = Partial(store / f"{row.file_name}.partial", row.url, has_checksum=False)
         try:
             partial.keep_only_if_same()
-            download(row.url, partial, TIMEOUT, WAITS, max_bytes)
+            download(row.url, partial, TIMEOUT, WAITS, max_bytes, LONGEST)
         except ToolError as error:
             return str(error).replace(f"{row.url}: ", "")
         partial.path.replace(path)

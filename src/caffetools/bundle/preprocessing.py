@@ -25,7 +25,7 @@ from caffetools.bundle.contents import MEAN, PREPROCESSING
 from caffetools.cli import ToolError
 from caffetools.files import write_json
 from caffetools.fitting import MODES, Fit
-from caffetools.images import read_image
+from caffetools.images import read_checked
 from caffetools.mean import read_mean
 
 _CHANNELS = {"gray": 1, "BGR": 3}
@@ -79,7 +79,7 @@ class Preprocessing:
 
     def fitted(self, path: Path) -> Optional[np.ndarray]:
         """The image as the LMDB holds it: as :meth:`image`, but by ``short`` larger."""
-        image = read_image(path, gray=self.channels == 1)
+        image, _ = read_checked(path, gray=self.channels == 1)
         try:
             return None if image is None else Fit(self.width, self.height, self.fit)(image)
         except ToolError:  # of an image that is a line

@@ -1,4 +1,7 @@
-"""Looking into databases of Datums, LMDB or LevelDB, as they are: nothing is changed in them.
+"""Looking into databases of Datums, LMDB or LevelDB, as they are: no record is changed.
+
+An LMDB stays as it is to the byte. LevelDB itself renews its log and its list of files whenever it
+is opened, so that the folder must be one that may be written to.
 
 ::
 

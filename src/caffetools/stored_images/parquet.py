@@ -21,7 +21,9 @@ from caffetools.compressed import RATIO, allowance
 from caffetools.stored_images.store import SPLITS, Picture, Stored, ending
 
 _SHARD = re.compile(r"(?:(.*)[-_.])?(\d{5,})-of-(\d{5,})")
-_AT_ONCE = 64  # rows
+_LABELS_AT_ONCE = 4096  # rows
+# A few bytes may hold a large image for many rows, and each row that is read has a copy of it.
+_IMAGES_AT_ONCE = 1
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,11 @@ def _only(
 # --- the rows ---------------------------------------------------------------------------
 
 
-def _rows(pyarrow: Any, path: Path, file: Any, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    pyarrow: Any, path: Path, file: Any, columns: list[str], at_once: int
+) -> Iterator[tuple[Any, ...]]:
     """Each row's values in ``columns``."""
-    batches = file.iter_batches(_AT_ONCE, columns=columns, use_threads=False)
+    batches = file.iter_batches(at_once, columns=columns, use_threads=False)
     while True:
         try:
             batch = next(batches, None)
@@ -194,7 +198,7 @@ def _rows(pyarrow: Any, path: Path, file: Any, columns: list[str]) -> Iterator[t
 
 def _labels(pyarrow: Any, path: Path, file: Any, column: str) -> set[int]:
     found: set[int] = set()
-    for number, (label,) in enumerate(_rows(pyarrow, path, file, [column])):
+    for number, (label,) in enumerate(_rows(pyarrow, path, file, [column], _LABELS_AT_ONCE)):
         if not isinstance(label, int) or isinstance(label, bool) or label < 0:
             raise ToolError(
                 f"{path}: row {number} has the label {label!r} in {column!r}, expected a whole "
@@ -210,7 +214,8 @@ def _pictures(
     numbers: dict[str, int] = defaultdict(int)
     for split, path in shards:
         left = allowance(path)
-        rows = _rows(pyarrow, path, _open(pyarrow, path), [columns.image, columns.label])
+        wanted = [columns.image, columns.label]
+        rows = _rows(pyarrow, path, _open(pyarrow, path), wanted, _IMAGES_AT_ONCE)
         for number, (image, label) in enumerate(rows):
             content = _content(path, number, image)
             left -= len(content)
