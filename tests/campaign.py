@@ -34,6 +34,7 @@ KINDS = {
 }
 # A stage is passed over if it does not come up so many seconds after the random delay.
 PATIENCE = 8.0
+LONGEST = 120.0  # seconds in which a run that was struck ends
 DELAY = (0.0, 6.0)
 # What a run that was not killed may end with: the trainer of one that was killed goes on.
 STILL_AT_WORK = re.compile("another trainer is at work here")
@@ -53,6 +54,7 @@ class Campaign:
         hits: how often each stage, by its command's module, was at work when it was killed.
         kinds: how often each kind of kill was made.
         rounds: how often the workflow came to its end, with the same results.
+        stuck: how often Snakemake did not end after a signal, so that all were killed.
     """
 
     miniature: Miniature
@@ -60,6 +62,7 @@ class Campaign:
     hits: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
+    stuck: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -121,7 +124,7 @@ class Campaign:
             else:
                 os.kill(pid if target == "command" else process.pid, number)
         except ProcessLookupError:  # that command has ended meanwhile
-            return bool(self._wait(process))
+            return self._kill(process, kind)
         self.hits[module] += 1
         self.kinds[kind] += 1
         LOG.info("kill %d: %s, at work: %s", self.kinds.total(), kind, module)
@@ -134,8 +137,16 @@ class Campaign:
             done = self.miniature.snakemake("--unlock")
             assert done.returncode == 0, done.stderr[-6000:]
 
-    def _wait(self, process: subprocess.Popen[str]) -> int:
-        return process.wait(timeout=300) or 1
+    def _wait(self, process: subprocess.Popen[str]) -> None:
+        """Wait for the end of what was killed; whoever does not end is killed for good."""
+        try:
+            process.wait(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            at_work = [module for _, module in commands_of(process.pid)]
+            LOG.info("it does not end; at work: %s; it said: %s", at_work, self._said()[-500:])
+            self.stuck += 1
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _ended(self, process: subprocess.Popen[str]) -> bool:
         """Whether the run came to its end; then the results are compared and removed."""
@@ -171,7 +182,8 @@ def _commands_of(session: int) -> Iterator[tuple[int, str]]:
 
 
 def richer(miniature: Miniature) -> Miniature:
-    """With all that is random in a training, and snapshots often enough to go on from."""
+    """One seed, with all that is random in a training, and snapshots often enough to go on from."""
+    miniature.config["seeds"] = [0]
     experiments = fresh(miniature.config["experiments"])
     experiments["tuned"] |= {"mirror": True, "shuffle": True, "augmentation": {"min_area": 0.5}}
     for experiment in experiments.values():
@@ -193,6 +205,7 @@ def main() -> None:
     LOG.info("undisturbed: %d results", len(campaign.expected))
     campaign.run(options.kills)
     print(f"{campaign.kinds.total()} kills, {campaign.rounds} ends with the same results")
+    print(f"{campaign.stuck} times Snakemake had to be killed once more")
     for name, count in (*campaign.kinds.items(), *campaign.hits.items()):
         print(f"  {count:4d}  {name}")
     shutil.rmtree(folder)

@@ -7,7 +7,7 @@ from campaign import KINDS, Campaign, richer
 from miniature import Miniature
 
 pytestmark = pytest.mark.slow
-KILLS = 12
+KILLS = 6
 
 
 def test_killed_at_random_points_it_ends_with_the_same_results(tmp_path):
@@ -16,4 +16,4 @@ def test_killed_at_random_points_it_ends_with_the_same_results(tmp_path):
     campaign.run(KILLS)
     assert campaign.rounds >= 1
     assert dict(campaign.kinds) == dict.fromkeys(KINDS, KILLS // len(KINDS))
-    assert sum(1 for count in campaign.hits.values() if count) >= 6
+    assert sum(1 for count in campaign.hits.values() if count) >= 4

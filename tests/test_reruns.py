@@ -22,10 +22,11 @@ STAGES = {
     "patch": {"patch"},
     "preflight": {"preflight"},
     "train": {"train"},
-    "evaluate": {"evaluate", "significance"},
+    "evaluate": {"evaluate"},
     "figures": {
         *("net", "curves", "gradients", "kernels", "confusion", "calibration", "samples"),
         *("mistakes", "weights", "top5", "activations", "saliency", "embedding", "comparison"),
+        "significance",
     },
     "bundle": {"bundle"},
     "report": {"report_page"},

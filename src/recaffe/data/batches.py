@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ from recaffe.errors import DataError
 Batch = tuple[Tensor, Tensor]
 # Bytes of a batch above which its images are worth the handing over to other threads.
 _LARGE = 1 << 22
+# Batches that are kept ready, and those that the net and its user look at.
+_MOST_BUFFERS = 8
 
 
 class Sample(NamedTuple):
@@ -75,6 +78,7 @@ class Batches:
         self._readings = samples.start_at(0)
         self.batch_size = batch_size
         self._transformer = transformer
+        self._buffers = _Buffers()
         self.image_shape = self._output_shape(next(samples.start_at(0))())
 
     def state(self) -> dict[str, Any]:
@@ -107,7 +111,7 @@ class Batches:
         for sample in samples[1:]:
             if sample.image.shape != samples[0].image.shape:
                 self._check_fit(sample, samples[0].image.shape, output)
-        images = np.empty((self.batch_size, *output), np.float32)
+        images = self._buffers.take((self.batch_size, *output))
         draws = [self._transformer.draw(sample.image.shape) for sample in samples]
 
         def transform(index: int) -> None:
@@ -131,6 +135,38 @@ class Batches:
                 f"{first}; store all images in one size, or set crop_size (with a batch_size of "
                 "1 they may differ)"
             )
+
+
+class _Buffers:
+    """Arrays that are given out again once nobody holds them any more.
+
+    A fresh one costs a fifth of the time in which raw images are made a batch: its pages have to
+    be found and cleared.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """An array of float32 whose content is anything."""
+        if self._arrays and self._arrays[0].shape != shape:
+            self._arrays = []
+        for index, holders in enumerate(_holders(self._arrays)):
+            if holders == _NOBODY:
+                return self._arrays[index]
+        fresh = np.empty(shape, np.float32)
+        # Whoever keeps many batches keeps them alone.
+        if len(self._arrays) < _MOST_BUFFERS:
+            self._arrays.append(fresh)
+        return fresh
+
+
+def _holders(arrays: Sequence[np.ndarray]) -> list[int]:
+    """How often each is referred to: by tensors and views too, and by this very look at it."""
+    return [sys.getrefcount(array) for array in arrays]
+
+
+(_NOBODY,) = _holders([np.empty(0)])
 
 
 def _one_by_one(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
