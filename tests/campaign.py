@@ -39,7 +39,7 @@ DELAY = (0.0, 6.0)
 # What a run that was not killed may end with: the trainer of one that was killed goes on.
 STILL_AT_WORK = re.compile("another trainer is at work here")
 LOG = logging.getLogger(__name__)
-_COMMAND = re.compile(r"\0-m\0(caffetools\.\w+)")
+_COMMAND = re.compile(r"\0-m\0(caffetools[\w.]+)")
 
 
 @dataclass

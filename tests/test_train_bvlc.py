@@ -42,12 +42,15 @@ def both(bvlc, tmp_path_factory) -> tuple[Path, Path]:
         with bvlc.workplace(files) as place:
             place.module("caffetools.train", *TRAIN)
             place.module("caffetools.evaluate", *EVALUATE)
-            place.module("caffetools.train", *TRAIN)  # goes on from its end
             tables = ("history.csv", "gradients.csv", "evaluation/evaluation.json")
             for name in ("final.caffemodel", *tables):
                 target = theirs / name
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes((place.path / name).read_bytes())
+            # It goes on from its end, where it tests again, on BVLC's build from the first record.
+            place.module("caffetools.train", *TRAIN)
+            weights = (place.path / "final.caffemodel").read_bytes()
+            assert weights == (theirs / "final.caffemodel").read_bytes()
         assert train.main(TRAIN) is None
         evaluate.main(EVALUATE)
     return theirs, ours
