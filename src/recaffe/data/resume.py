@@ -23,24 +23,32 @@ def natural(state: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def random_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The state of ``generator`` as JSON's values."""
-    return dict(generator.bit_generator.state)
+class Drawing:
+    """What draws random numbers of its own, from ``seed``, and can go on drawing them."""
 
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.Generator(np.random.PCG64(seed))
 
-def set_random_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Let ``generator`` go on from what :func:`random_state` gave under ``random``.
+    def state(self) -> dict[str, Any]:
+        """The random numbers' state, as JSON's values."""
+        return {"random": dict(self._random.bit_generator.state)}
 
-    Of several solvers that train together, the first one's numbers are in the snapshot; the
-    others go on with numbers of their own, which follow from those.
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave.
 
-    Raises:
-        DataError: no such state.
-    """
-    try:
-        generator.bit_generator.state = state["random"]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"no state of random numbers ({type(error).__name__}: {error})") from None
-    if context.solver_rank:
-        seeds = [int(generator.integers(1 << 62)), context.solver_rank]
-        generator.bit_generator.state = np.random.PCG64(seeds).state
+        Of several solvers that train together, the first one's numbers are in the snapshot; the
+        others go on with numbers of their own, which follow from those.
+
+        Raises:
+            DataError: no such state.
+        """
+        bits = self._random.bit_generator
+        try:
+            bits.state = state["random"]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"no state of random numbers ({type(error).__name__}: {error})"
+            ) from None
+        if context.solver_rank:
+            seeds = [int(self._random.integers(1 << 62)), context.solver_rank]
+            bits.state = np.random.PCG64(seeds).state

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from recaffe.data.augmentation import Augmentation, Change
-from recaffe.data.resume import random_state, set_random_state
+from recaffe.data.resume import Drawing
 from recaffe.errors import DataError
 from recaffe.log import tell
 from recaffe.proto.schema import TRAIN
@@ -26,7 +25,7 @@ class Draw(NamedTuple):
     mirrored: bool
 
 
-class Transformer:
+class Transformer(Drawing):
     """``out = (crop(image) - mean) scale``, with ``mirror`` half of them mirrored, in TEST too.
 
     With ``crop_size``, TRAIN crops at a random place and TEST in the middle. The mean is
@@ -43,12 +42,12 @@ class Transformer:
     """
 
     def __init__(self, parameter: Any, phase: int, seed: int, owner: str) -> None:
+        super().__init__(seed)
         self.crop_size: int = parameter.crop_size
         self.mirror: bool = parameter.mirror
         self.scale = np.float32(parameter.scale)
         self.is_training = phase == TRAIN
         self.color = _forced_color(parameter, owner)
-        self._random = np.random.Generator(np.random.PCG64(seed))
         self._augmentation: Augmentation | None = None
         if parameter.HasField("augmentation"):
             augmentation = Augmentation(parameter.augmentation, owner)
@@ -115,18 +114,6 @@ class Transformer:
             cv2.flip(lines, 1, lines)
         if self.scale != 1:
             out *= self.scale
-
-    def state(self) -> dict[str, Any]:
-        """The random numbers' state, for a snapshot; see :func:`random_state`."""
-        return {"random": random_state(self._random)}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` gave.
-
-        Raises:
-            DataError: no such state.
-        """
-        set_random_state(self._random, state)
 
     def _window(self, size: tuple[int, ...]) -> tuple[slice, slice]:
         if not self.crop_size:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ import torch
 from recaffe.data import datum
 from recaffe.data.batches import Batch
 from recaffe.data.images import read_image
-from recaffe.data.resume import random_state, set_random_state
+from recaffe.data.resume import Drawing
 from recaffe.data.transformer import read_mean
 from recaffe.data.windows import Cropper, Window, read_window_file
 from recaffe.errors import DataError
@@ -67,7 +65,7 @@ class WindowData(Prefetching):
         return batches
 
 
-class WindowBatches:
+class WindowBatches(Drawing):
     """The batches of a WindowData layer.
 
     Raises:
@@ -93,7 +91,7 @@ class WindowBatches:
         self._mirror: bool = transform.mirror
         self._scale = np.float32(parameter.scale)
         self._mean = self._middle(read_mean(transform, layer.name), layer.name)
-        self._random = np.random.Generator(np.random.PCG64(random_seed()))
+        super().__init__(random_seed())
         self._cache: list[bytes] | None = None
         if parameter.cache_images:
             self._cache = [_content(path) for path in self._windows.images]
@@ -111,18 +109,6 @@ class WindowBatches:
                 f"{self.image_shape}"
             )
         return mean[:, start:end, start:end]
-
-    def state(self) -> dict[str, Any]:
-        """The random numbers' state."""
-        return {"random": random_state(self._random)}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` gave.
-
-        Raises:
-            DataError: no such state.
-        """
-        set_random_state(self._random, state)
 
     def load(self) -> Batch:
         """The next batch: the background's windows, then those of objects."""

@@ -95,7 +95,7 @@ def _set_generator(name: str, state: str) -> None:
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"generator '{name}': {str(error).splitlines()[0]}") from None
     if context.solver_rank:
-        # As in set_random_state of recaffe.data.resume.
+        # As in Drawing of recaffe.data.resume.
         generator.manual_seed(
             int(torch.randint(1 << 62, (), generator=generator, device=device))
             + context.solver_rank
