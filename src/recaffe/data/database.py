@@ -48,9 +48,15 @@ class DatabaseSamples:
         return (partial(self._sample, key, value) for key, value in items)
 
     def state(self) -> dict[str, Any]:
+        """The order's seed, if there is one."""
         return {} if self._seed is None else {"seed": self._seed}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take the order of what :meth:`state` gave.
+
+        Raises:
+            DataError: no such state, or one of a run that shuffled where this one does not.
+        """
         if ("seed" in state) != (self._seed is not None):
             raise DataError("it is of a run that shuffled and this one does not, or vice versa")
         if "seed" in state:

@@ -6,6 +6,7 @@ import itertools
 import weakref
 from array import array
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -114,16 +115,19 @@ class LmdbReader:
 
     def shuffled(self, seed: int, start: int, step: int) -> Iterator[tuple[Buffer, Buffer]]:
         """Every ``step``-th record from the ``start``-th on, in a new order each turn."""
-        with self._transaction() as transaction:
-            keys = _Keys(transaction.cursor().iternext(keys=True, values=False))
         while True:
             turn, offset = divmod(start, self.entries)
             chosen = turn_order(self.entries, seed, turn)[offset::step]
             start += step * len(chosen)
             with self._transaction() as transaction:
                 for index in chosen:
-                    key = keys[index]
+                    key = self._keys[index]
                     yield key, transaction.get(key)
+
+    @cached_property
+    def _keys(self) -> _Keys:
+        with self._transaction() as transaction:
+            return _Keys(transaction.cursor().iternext(keys=True, values=False))
 
     def _transaction(self) -> Any:
         begin: Any = self._environment.handle.begin  # whose types know only constants
