@@ -253,7 +253,9 @@ def test_a_place_that_the_files_do_not_have_is_told(change: dict) -> None:
         restored("s_iter_0.solverstate")
 
 
-@pytest.mark.parametrize("kept", [7, [[1]], [[[1, 2]]], [[[0.0] * 5]], [[[0.0] * 5], [["x"] * 5]]])
+@pytest.mark.parametrize(
+    "kept", [7, [[1]], [[[1, 2]]], [[[0.0] * 5]], [[[0.0] * 5], [["x"] * 5]], [[[10**400] * 5]] * 2]
+)
 def test_recurrent_states_that_do_not_fit_are_told(kept) -> None:
     write("DummyData")
     Path("net").write_text(LSTM % "LSTM")

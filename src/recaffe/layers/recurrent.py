@@ -75,7 +75,7 @@ class _Recurrent(Layer):
     def set_run_state(self, state: Mapping[str, Any]) -> None:
         try:
             kept = [torch.tensor(values, dtype=torch.float32) for values in state["kept"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"no recurrent states ({type(error).__name__}: {error})") from None
         shapes = {tuple(values.shape) for values in kept}
         if kept and (
