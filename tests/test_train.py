@@ -415,6 +415,15 @@ def test_a_changed_byte_of_a_snapshot_is_noticed(trained, task, monkeypatch, cap
     assert task.weights.read_bytes() == trained.weights.read_bytes()
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0  snapshot_iter_7.caffemodel\n"])
+def test_a_broken_seal_seals_nothing(task, monkeypatch, caplog, content):
+    stopped(task, monkeypatch)
+    (task.snapshots / "snapshot_iter_7.sha256").write_bytes(content)
+    task.train()
+    assert "snapshot_iter_7.caffemodel is not what was written" in caplog.text
+    assert "going on from iteration 4" in caplog.text
+
+
 def test_a_snapshot_that_was_not_written_to_its_end_is_passed_over(task, monkeypatch, caplog):
     stopped(task, monkeypatch)
     (task.snapshots / "snapshot_iter_7.sha256").unlink()

@@ -87,16 +87,15 @@ def seal(folder: Path, iteration: int) -> None:
     They come last, so that a snapshot with its seal is whole: BVLC's build writes its files in
     place, and neither format tells of a changed byte.
     """
-    state = folder / f"{PREFIX}_iter_{iteration}.solverstate"
-    files = (state.with_suffix(".caffemodel"), state)
-    lines = [f"{sha256(path)}  {path.name}\n" for path in files]
+    state = _state(folder, iteration)
+    lines = [f"{sha256(path)}  {path.name}\n" for path in _sealed(state)]
     write_text(state.with_suffix(_SEAL), "".join(lines))
 
 
 def has_whole(folder: Path, iteration: int) -> bool:
     """Whether there is a whole snapshot of ``iteration``."""
     try:
-        require_whole(folder / f"{PREFIX}_iter_{iteration}.solverstate")
+        require_whole(_state(folder, iteration))
     except (ToolError, OSError):
         return False
     return True
@@ -109,7 +108,15 @@ def require_whole(state: Path) -> None:
     seal = state.with_suffix(_SEAL)
     if not seal.is_file():
         raise ToolError(f"it was not written to its end: {seal.name} is not there")
-    for line in seal.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        if sha256(state.parent / Path(name).name) != digest:
-            raise ToolError(f"{name} is not what was written: {seal.name} tells another SHA-256")
+    told = seal.read_text(encoding="utf-8", errors="replace").splitlines()
+    for path in _sealed(state):
+        if f"{sha256(path)}  {path.name}" not in told:
+            raise ToolError(f"{path.name} is not what was written: {seal.name} tells otherwise")
+
+
+def _state(folder: Path, iteration: int) -> Path:
+    return folder / f"{PREFIX}_iter_{iteration}.solverstate"
+
+
+def _sealed(state: Path) -> tuple[Path, Path]:
+    return state.with_suffix(".caffemodel"), state

@@ -43,8 +43,8 @@ LOG = logging.getLogger("caffetools.train")
 
 # What changes no step of a training; max_iter does where the policy is poly.
 _NO_MATTER = (
-    *("max_iter", "snapshot", "snapshot_after_train", "display", "average_loss", "debug_info"),
-)
+    "max_iter", "snapshot", "snapshot_after_train", "display", "average_loss", "debug_info",
+)  # fmt: skip
 
 
 class Trainer:
