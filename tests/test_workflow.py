@@ -264,6 +264,11 @@ def test_another_figures_code_redraws_it_alone(copied):
     assert copied.planned() == {}
 
 
+def test_another_look_into_nets_redraws_it_alone(copied):
+    copied.change_code("caffetools/visualization/saliency.py")
+    assert copied.planned() == {rule: AFTER_TRAINING[rule] for rule in ("saliency", "report_page")}
+
+
 def test_another_solvers_code_trains_again(copied):
     copied.change_code("recaffe/solver/sgd.py")
     assert copied.planned() == RUNTIME_CHANGED
@@ -271,6 +276,19 @@ def test_another_solvers_code_trains_again(copied):
     log = (copied.folder / "results/letters/logs/train.source.0.log").read_text()
     assert "starting afresh" in log
     assert "going on" not in log
+
+
+def test_another_layers_code_trains_again(copied):
+    copied.change_code("recaffe/layers/relu.py")
+    assert copied.planned() == RUNTIME_CHANGED
+
+
+def test_the_evaluations_code_trains_nothing(copied):
+    copied.change_code("caffetools/evaluate.py")
+    assert set(copied.planned()) == {
+        *("evaluate", "confusion", "calibration", "samples", "mistakes", "significance"),
+        *("bundle", "report_page"),
+    }
 
 
 def test_the_preflights_code_trains_nothing(copied):
@@ -292,6 +310,19 @@ def test_an_image_more_is_a_new_data_set(copied):
     assert copied.planned() == {}
 
 
+def test_an_image_replaced_is_a_new_data_set(copied):
+    image = sorted((copied.folder / "photos" / "low").iterdir())[0]
+    assert cv2.imwrite(str(image), np.full((12, 12), 100, np.uint8))
+    assert copied.planned() == FROM_IMAGES
+
+
+def test_another_split_is_a_new_data_set(copied):
+    copied.config["dataset"]["split"]["seed"] = 1
+    assert copied.planned() == FROM_IMAGES
+    copied.config["dataset"]["split"] = {"train": 4, "val": 3, "test": "rest", "seed": 0}
+    assert copied.planned() == FROM_IMAGES
+
+
 def test_two_options_that_swap_their_values_are_seen(finished, tmp_path):
     miniature = finished.copy(tmp_path / "copied")
     miniature.config["dataset"]["image"] = {"width": 28, "height": 30, "gray": True}
@@ -301,6 +332,16 @@ def test_two_options_that_swap_their_values_are_seen(finished, tmp_path):
     miniature.run(target)
     manifest = json.loads((miniature.folder / target).read_text())
     assert (manifest["width"], manifest["height"]) == (30, 28)
+
+
+def test_a_renamed_class_is_a_new_data_set(copied):
+    (copied.folder / "photos" / "low").rename(copied.folder / "photos" / "lower")
+    assert copied.planned() == FROM_IMAGES
+
+
+def test_a_title_rewrites_the_page_alone(copied):
+    copied.config["report"]["title"] = "Bars"
+    assert copied.planned() == {"report_page": {"bars/report.html"}}
 
 
 def test_a_seed_more_leaves_the_others_alone(copied):
