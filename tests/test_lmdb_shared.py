@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,9 @@ def read(name, others, batches):
 def _read(folder: str, names: Sequence[str]) -> None:
     """What each process of ours does, by the name of its rank."""
     os.chdir(folder)
-    there: dict[str, object] = {}
+    there: dict[str, Any] = {}
     exec(READ, there)
-    there["read"](names[caffe.solver_rank()], names, BATCHES)  # type: ignore[operator]
+    there["read"](names[caffe.solver_rank()], names, BATCHES)
 
 
 def _records(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ def mean(database: Path, backend: str = "lmdb") -> np.ndarray:
                 "images again with --width and --height"
             )
         if image.dtype == np.uint8 and image.flags.c_contiguous:
-            # Half of the time that NumPy takes, and half of that again than into float64.
+            # Half of the time that NumPy takes, or that float64 sums take.
             width = image.shape[-1]
             cv2.accumulate(image.reshape(-1, width), block.reshape(-1, width))
         else:

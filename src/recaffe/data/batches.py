@@ -140,8 +140,7 @@ class Batches:
 class _Buffers:
     """Arrays that are given out again once nobody holds them any more.
 
-    A fresh one costs a fifth of the time in which raw images are made a batch: its pages have to
-    be found and cleared.
+    Of a fresh one all pages have to be found and cleared first.
     """
 
     def __init__(self) -> None:
