@@ -46,7 +46,8 @@ def test_an_archive_by_address(server: Server, bare: Miniature) -> None:
     assert server.requests == ["/answer"]
     assert bare.planned("--", TRAIN) == {}
     told(bare, archive={"sha256": sha256, "limit": 10**6})
-    assert set(bare.planned("--", TRAIN)) == {"unpack", "dataset", "lmdb"}
+    # The limit holds for what is fetched as well.
+    assert set(bare.planned("--", TRAIN)) == {"fetch_archive", "unpack", "dataset", "lmdb"}
 
 
 def test_another_archive_at_the_address_is_refused(server: Server, bare: Miniature) -> None:
