@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import bundles
+import cv2
+import numpy as np
 from google.protobuf import text_format
 from recipes import REPOSITORY, learnable_images, read_model, without_chance, write_lmdb
 
@@ -21,18 +23,22 @@ LEFT = {
     ),
     "see-inside-a-net": ("conv1.png", "ip2.png", "lenet.caffemodel"),
     "deploy": ("classes.csv", "classes.html", "net.onnx"),
+    "data-sets": ("lmdbs/faces_labels.json", "arrays/train.json", "lmdbs/volumes/data/data.mdb"),
 }
 
-# Pages whose examples need packages that BVLC's interpreter does not have.
-OURS_ALONE = ("deploy",)
+# Pages whose examples need packages that BVLC's interpreter does not have, or what their shell
+# commands make.
+OURS_ALONE = ("data-sets", "deploy")
 # Pages whose shell commands start where their Python does, and not beside the default results.
-OWN_COMMANDS = ("deploy",)
+OWN_COMMANDS = ("data-sets", "deploy")
 
 
 def prepare(page: Path, folder: Path) -> tuple[str, ...]:
     """Make ``folder`` what the page's examples start in; the files that they must leave there."""
     if page.stem == "deploy":
         write_bundle(folder)
+    elif page.stem == "data-sets":
+        write_arrays(folder)
     else:
         write_training(folder)
     return LEFT[page.stem]
@@ -58,6 +64,22 @@ def write_training(folder: Path) -> None:
     (folder / "snapshots").mkdir()
     (folder / "train_val.prototxt").write_text(text_format.MessageToString(net))
     (folder / "solver.prototxt").write_text(text_format.MessageToString(solver))
+
+
+def write_arrays(folder: Path) -> None:
+    """Features with targets, volumes with their kinds, and photographs with three labels each."""
+    random = np.random.RandomState(0)
+    np.save(folder / "features.npy", random.normal(size=(20, 6)))
+    np.save(folder / "targets.npy", random.normal(size=(20, 2)))
+    np.save(folder / "volumes.npy", random.randint(0, 256, (5, 8, 9, 10)).astype(np.uint8))
+    np.save(folder / "kinds.npy", np.arange(5))
+    (folder / "faces").mkdir()
+    lines = ["1 0 0", "0 1 0.5"]
+    for number in (1, 2):
+        image = random.randint(0, 256, (9, 7, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / "faces" / f"{number}.jpg"), image)
+    listed = (f"faces/{number}.jpg {line}\n" for number, line in enumerate(lines, 1))
+    (folder / "faces.txt").write_text("".join(listed))
 
 
 def write_bundle(folder: Path) -> None:

@@ -102,6 +102,24 @@ def test_hdf5_files_that_cannot_be_used(datasets: dict, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "link", [h5py.ExternalLink("other.h5", "/t0"), h5py.SoftLink("/t1")], ids=["external", "soft"]
+)
+def test_links_are_not_followed(link: object) -> None:
+    hdf5_file("other.h5", t0=np.zeros(3))
+    hdf5_file("x.h5", t1=np.zeros(3), t0=link)
+    with pytest.raises(LayerError, match="'t0' in / points elsewhere, which is not followed"):
+        hdf5_net('source: "files" batch_size: 2')
+
+
+def test_values_in_another_file_are_not_read() -> None:
+    hdf5_file("x.h5", t1=np.zeros(3))
+    with h5py.File("x.h5", "a") as file:
+        file.create_dataset("t0", (3,), "f4", external=[("files", 0, 12)])
+    with pytest.raises(LayerError, match="/t0 keeps its values in another file"):
+        hdf5_net('source: "files" batch_size: 2')
+
+
+@pytest.mark.parametrize(
     ("files", "said"),
     [
         ("", "files: lists no HDF5 file"),

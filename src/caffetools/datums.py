@@ -14,24 +14,29 @@ from google.protobuf.message import DecodeError
 from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
-from caffetools.datum_fields import Fields, read_fields
+from caffetools.datum_fields import Fields, read_fields, tagged_floats
 from caffetools.images import MAX_PIXELS, fault_in
 from caffetools.records.facts import as_text
 
 
 def datum_bytes(image: np.ndarray, label: int) -> bytes:
     """A uint8 image ``(H, W, C)`` and its label as a serialized ``Datum``."""
-    height, width, channels = image.shape
-    datum = caffe_pb2.Datum(
-        channels=channels,
-        height=height,
-        width=width,
-        data=image.transpose(2, 0, 1).tobytes(),
-        label=label,
-        # Written although it is the default, since BVLC's writes it.
-        encoded=False,
-    )
-    return datum.SerializeToString()
+    return planes_bytes(image.transpose(2, 0, 1), label)
+
+
+def planes_bytes(planes: np.ndarray, label: int = 0) -> bytes:
+    """Planes ``(C, H, W)`` and their label as a serialized ``Datum``.
+
+    Of uint8 they are its data, of float32 its float_data.
+    """
+    channels, height, width = planes.shape
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width, label=label)
+    # Written although it is the default, since BVLC's writes it.
+    if planes.dtype == np.uint8:
+        datum.data, datum.encoded = planes.tobytes(), False
+        return bytes(datum.SerializeToString())
+    last = caffe_pb2.Datum(encoded=False)
+    return bytes(datum.SerializeToString() + tagged_floats(planes) + last.SerializeToString())
 
 
 def encoded_datum_bytes(data: bytes, label: int) -> bytes:

@@ -12,11 +12,17 @@ and the database is written beside its place and renamed, so that it is whole or
 hang on images, list and options alone. ``OUTPUT.json``, written last, describes it: number of
 entries, shape, how images were fitted and encoded, labels, mean of each channel in all and by
 class (before a JPEG is made), and the SHA-256 over all keys and values in order.
+
+With ``--labels K`` a line of the list is ``path label1 ... labelK``, and a second LMDB beside the
+first, ``OUTPUT_labels``, has the labels: under the same keys in the same order, Datums of
+float_data and the shape K x 1 x 1. A net reads them by a Data layer of its own; the label of the
+images' records is 0.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import logging
 from collections import Counter
@@ -24,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, TypeVar
 
 import cv2
 import numpy as np
@@ -33,16 +39,17 @@ from caffetools import databases
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError, run
 from caffetools.databases import LONGEST_KEY
-from caffetools.datums import datum_bytes, encode, encoded_datum_bytes
+from caffetools.datums import datum_bytes, encode, encoded_datum_bytes, planes_bytes
 from caffetools.files import whole_directory, write_json
 from caffetools.fitting import MODES, Fit
 from caffetools.folders import lies_inside, refuse_foreign
 from caffetools.images import MAX_PIXELS, read_checked
-from caffetools.lists import Listed, read_list
+from caffetools.lists import Listed, Vector, read_list, read_vectors
 
 LOG = logging.getLogger("caffetools.lmdb")
 
 Shape = tuple[int, int, int]
+Line = TypeVar("Line", Listed, Vector)
 
 # Records by whose size the room that all need is told: few, so that little is written before, and
 # many enough that one large image does not speak for all.
@@ -128,7 +135,7 @@ def _rounded(means: np.ndarray) -> list[float]:
 # --- from list to records ---------------------------------------------------------------
 
 
-def shuffled(listed: Sequence[Listed], seed: int) -> list[Listed]:
+def shuffled(listed: Sequence[Line], seed: int) -> list[Line]:
     """The same lines in an order that hangs on ``seed`` alone."""
     # RandomState and not default_rng: NumPy promises its stream for all versions.
     return [listed[i] for i in np.random.RandomState(seed).permutation(len(listed))]
@@ -162,12 +169,7 @@ class Converter:
 
     def record(self, index: int, listed: Listed) -> Record:
         """The record of one image. Raises :class:`ToolError` if it cannot be read or stored."""
-        key = f"{index:08d}_{listed.path}".encode()
-        if len(key) > LONGEST_KEY:
-            raise ToolError(
-                f"{listed.path!r}: expected at most {LONGEST_KEY - 9} bytes, the longest that "
-                f"LMDB takes as a key, found {len(key) - 9}; use shorter names"
-            )
+        key = _key(index, listed.path)
         image = self._image(listed.path)
         height, width, channels = image.shape
         if self.encoding is None:
@@ -196,6 +198,24 @@ class Converter:
         return ahead(lambda item: self.record(*item), enumerate(listed), workers)
 
 
+def label_records(vectors: Sequence[Vector]) -> Iterator[Record]:
+    """The records of the images' label vectors, with the keys of the images' own."""
+    for index, vector in enumerate(vectors):
+        planes = vector.labels.reshape(-1, 1, 1)
+        sums = planes.sum(axis=(1, 2), dtype=np.float64)
+        yield Record(_key(index, vector.path), planes_bytes(planes), 0, (len(planes), 1, 1), sums)
+
+
+def _key(index: int, path: str) -> bytes:
+    key = f"{index:08d}_{path}".encode()
+    if len(key) > LONGEST_KEY:
+        raise ToolError(
+            f"{path!r}: expected at most {LONGEST_KEY - 9} bytes, the longest that "
+            f"LMDB takes as a key, found {len(key) - 9}; use shorter names"
+        )
+    return key
+
+
 # --- from records to a database ---------------------------------------------------------
 
 
@@ -212,15 +232,28 @@ def write(
     ``output`` or changed there if a record fails, or if the disk has no room for that many of the
     size that the first ones have on average.
     """
-    refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
-    manifest_path = output.with_name(f"{output.name}.json")
-    manifest = Manifest(fit, encoding)
-    with whole_directory(output) as folder:
-        databases.write(folder, _counted(records, manifest, folder, count))
-        if manifest_path.exists():
-            manifest_path.unlink()
-    write_json(manifest_path, manifest.as_json())
-    return manifest.as_json()
+    return write_together([(output, records, Manifest(fit, encoding))], count)[0]
+
+
+def write_together(
+    parts: Sequence[tuple[Path, Iterator[Record], Manifest]], count: int
+) -> list[dict[str, Any]]:
+    """Write several LMDBs of ``count`` records each as :func:`write` does one: all or none."""
+    beside = [output.with_name(f"{output.name}.json") for output, _, _ in parts]
+    for output, _, _ in parts:
+        refuse_foreign(output, {"data.mdb", "lock.mdb"}.__contains__)
+    with contextlib.ExitStack() as stack:
+        for output, records, manifest in parts:
+            folder = stack.enter_context(whole_directory(output))
+            databases.write(folder, _counted(records, manifest, folder, count))
+        # Before the first of them takes its place: no manifest tells of another LMDB than its own.
+        for path in beside:
+            if path.exists():
+                path.unlink()
+    written = [manifest.as_json() for _, _, manifest in parts]
+    for path, facts in zip(beside, written):
+        write_json(path, facts)
+    return written
 
 
 def _counted(
@@ -253,6 +286,19 @@ def _fit(mode: str, width: Optional[int], height: Optional[int]) -> Optional[Fit
     return Fit(width, height, mode)
 
 
+def _read(options: argparse.Namespace) -> tuple[list[Listed], list[Vector]]:
+    """The lines of the list in the order of the records, and with ``--labels`` their vectors."""
+    if options.labels is None:
+        listed = read_list(options.list)
+        return (shuffled(listed, options.seed) if options.shuffle else listed), []
+    if options.labels < 1:
+        raise ToolError(f"--labels: expected at least 1, found {options.labels}")
+    vectors = read_vectors(options.list, options.labels)
+    if options.shuffle:
+        vectors = shuffled(vectors, options.seed)
+    return [Listed(vector.path, 0) for vector in vectors], vectors
+
+
 def convert(options: argparse.Namespace) -> None:
     """The command ``convert``."""
     fit = _fit(options.fit, options.width, options.height)
@@ -264,12 +310,14 @@ def convert(options: argparse.Namespace) -> None:
         raise ToolError(f"--seed: expected a number from 0 to {2**32 - 1}, found {options.seed}")
     if not options.root.is_dir():
         raise ToolError(f"--root {options.root}: no such folder; give the dataset's source")
-    listed = read_list(options.list)
-    if options.shuffle:
-        listed = shuffled(listed, options.seed)
+    listed, vectors = _read(options)
     converter = Converter(options.root, fit, options.gray, options.encode, options.max_pixels)
     records = converter.records(listed, options.workers)
-    facts = write(records, options.output, len(listed), fit, options.encode)
+    parts = [(options.output, records, Manifest(fit, options.encode))]
+    if vectors:
+        beside = options.output.with_name(f"{options.output.name}_labels")
+        parts.append((beside, label_records(vectors), Manifest()))
+    facts = write_together(parts, len(listed))[0]
     shape = "x".join(str(facts[name]) for name in ("channels", "height", "width"))
     LOG.info("%s: %d images of %s", options.output, facts["entries"], shape)
 
@@ -291,6 +339,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         "--max-pixels", type=int, default=MAX_PIXELS, metavar="N",
         help="images of more are not decoded (default: %(default)s)",
     )  # fmt: skip
+    one.add_argument("--labels", type=int, metavar="K", help="numbers a line, to an LMDB beside")
     one.add_argument("--shuffle", action="store_true", help="in random order")
     one.add_argument("--seed", type=int, default=0, help="for --shuffle")
     one.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
