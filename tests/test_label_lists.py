@@ -134,6 +134,17 @@ def test_a_folder_of_the_users_is_not_replaced(root: Path):
     assert not (root.parent / "db").exists()
 
 
+def test_no_label_vectors_of_other_images_stay_beside(root: Path):
+    output = convert(root)
+    before = (output / "data.mdb").read_bytes()
+    whole = root.parent / "whole.txt"
+    whole.write_text("e.png 0\n")
+    places = ["--list", str(whole), "--root", str(root), "--output", str(output)]
+    with pytest.raises(ToolError, match="db_labels: has label vectors of an earlier run"):
+        tool.main(["convert", *places])
+    assert (output / "data.mdb").read_bytes() == before
+
+
 def test_there_is_at_least_one_label(root: Path):
     with pytest.raises(ToolError, match="--labels: expected at least 1, found 0"):
         convert(root, "--labels", "0")

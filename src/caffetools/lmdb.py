@@ -314,9 +314,14 @@ def convert(options: argparse.Namespace) -> None:
     converter = Converter(options.root, fit, options.gray, options.encode, options.max_pixels)
     records = converter.records(listed, options.workers)
     parts = [(options.output, records, Manifest(fit, options.encode))]
+    beside = options.output.with_name(f"{options.output.name}_labels")
     if vectors:
-        beside = options.output.with_name(f"{options.output.name}_labels")
         parts.append((beside, label_records(vectors), Manifest()))
+    elif beside.with_name(f"{beside.name}.json").exists():
+        raise ToolError(
+            f"{beside}: has label vectors of an earlier run with --labels, which would not be of "
+            "these images; give --labels again, remove it and its .json, or choose another --output"
+        )
     facts = write_together(parts, len(listed))[0]
     shape = "x".join(str(facts[name]) for name in ("channels", "height", "width"))
     LOG.info("%s: %d images of %s", options.output, facts["entries"], shape)
