@@ -228,6 +228,11 @@ def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan.computing_options == ["--gpu", "0", "--precision", "bf16", "--compile"]
 
 
+def test_jobs_get_what_the_configuration_tells_of_their_kind():
+    plan = plan_of(resources={"short": {"mem_mb": 300, "runtime": 5}})
+    assert plan.resources("short") == {"mem_mb": 300, "runtime": 5, "grouped": 1}
+
+
 def test_what_the_preflight_is_told():
     plan = plan_of()
     assert plan.preflight_options("bars", "tuned") == ["--new-head", "ip2_bars"]
