@@ -257,7 +257,7 @@ class Plan(DataSets):
         """What the training command is told of where and how exactly to compute."""
         training = self._config["training"]
         return [
-            *(["--gpu", "0"] if self.uses_gpu else []),
+            *(["--gpu", "any"] if self.uses_gpu else []),
             *(["--precision", training["precision"]] if training["precision"] != "float32" else []),
             *(["--compile"] if training["compile"] else []),
         ]
