@@ -219,6 +219,12 @@ def test_defaults_are_filled_in():
     assert config["training"] == {
         "threads": 1, "gpu": False, "precision": "float32", "compile": False,
     }  # fmt: skip
+    assert config["resources"] == {
+        "data": {"mem_mb": 2000, "runtime": 60},
+        "training": {"mem_mb": 4000, "runtime": 240},
+        "nets": {"mem_mb": 2000, "runtime": 30},
+        "short": {"mem_mb": 1000, "runtime": 10},
+    }
     assert config["preflight"] == {"accept": []}
     assert config["evaluation"] == {"crops": 1, "resamples": 2000}
     assert config["bundle"] == {"images": 64, "opencv": True}

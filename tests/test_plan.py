@@ -219,13 +219,18 @@ def test_settings_follow_the_model_and_the_device():
     assert settings["new_head"] == "mine"
     assert settings["freeze"] == ["conv*"]
     assert plan.uses_gpu
-    assert plan.computing_options == ["--gpu", "0"]
+    assert plan.computing_options == ["--gpu", "any"]
 
 
 def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan_of().computing_options == []
     plan = plan_of(training={"gpu": True, "precision": "bf16", "compile": True})
-    assert plan.computing_options == ["--gpu", "0", "--precision", "bf16", "--compile"]
+    assert plan.computing_options == ["--gpu", "any", "--precision", "bf16", "--compile"]
+
+
+def test_jobs_get_what_the_configuration_tells_of_their_kind():
+    plan = plan_of(resources={"short": {"mem_mb": 300, "runtime": 5}})
+    assert plan.resources("short") == {"mem_mb": 300, "runtime": 5, "grouped": 1}
 
 
 def test_what_the_preflight_is_told():

@@ -245,12 +245,19 @@ class Plan(DataSets):
         """Whether training asks for a GPU."""
         return bool(self._config["training"]["gpu"])
 
+    def resources(self, kind: str) -> dict[str, int]:
+        """What a job of a kind needs: ``mem_mb``, ``runtime`` in minutes, and 1 as ``grouped``.
+
+        By ``grouped`` a profile bounds how many jobs of a group run side by side.
+        """
+        return {**self._config["resources"][kind], "grouped": 1}
+
     @property
     def computing_options(self) -> list[str]:
         """What the training command is told of where and how exactly to compute."""
         training = self._config["training"]
         return [
-            *(["--gpu", "0"] if self.uses_gpu else []),
+            *(["--gpu", "any"] if self.uses_gpu else []),
             *(["--precision", training["precision"]] if training["precision"] != "float32" else []),
             *(["--compile"] if training["compile"] else []),
         ]

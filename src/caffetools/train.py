@@ -17,9 +17,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -28,6 +28,7 @@ from caffetools import prototxt, snapshots
 from caffetools.cli import ToolError, run
 from caffetools.digest import source_digest
 from caffetools.files import sha256, whole_file
+from caffetools.gpus import free_gpu
 from caffetools.history import Row, read_rows, write_history
 from caffetools.magnitudes import Recorder, read_magnitudes, write_magnitudes
 from caffetools.metrics import count_errors
@@ -285,10 +286,23 @@ def train(trainer: Trainer) -> Optional[int]:
     return None
 
 
-def _choose_computation(options: argparse.Namespace) -> None:
-    if options.gpu is not None:
-        caffe.set_device(options.gpu)
-        caffe.set_mode_gpu()
+def _gpu(text: str) -> Union[int, str]:
+    return text if text == "any" else int(text)
+
+
+@contextmanager
+def _computation(options: argparse.Namespace) -> Iterator[None]:
+    """Compute as the options tell; a GPU that was to be any is this process' own meanwhile."""
+    with ExitStack() as stack:
+        gpu = stack.enter_context(free_gpu()) if options.gpu == "any" else options.gpu
+        if gpu is not None:
+            caffe.set_device(gpu)
+            caffe.set_mode_gpu()
+        _choose_exactness(options)
+        yield
+
+
+def _choose_exactness(options: argparse.Namespace) -> None:
     if hasattr(caffe, "set_precision"):
         caffe.set_precision(options.precision)
         caffe.set_compiled(options.compile)
@@ -308,7 +322,11 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--output", type=Path, required=True, help=".caffemodel to write")
     parser.add_argument("--history", type=Path, required=True, help="history.csv to write")
     parser.add_argument("--gradients", type=Path, help="gradients.csv to write")
-    parser.add_argument("--gpu", type=int, help="number of the GPU to train on (default: the CPU)")
+    parser.add_argument(
+        "--gpu", type=_gpu, metavar="N",
+        help="number of the GPU to train on, or any: one that no other such training has, which "
+        "is waited for (default: the CPU)",
+    )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("float32", "tf32", "bf16"), default="float32",
         help="how exactly to compute; all but float32 are for speed on a GPU",
@@ -320,8 +338,8 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     for what, path in (("--solver", options.solver), ("--weights", options.weights)):
         if path is not None and not path.is_file():
             raise ToolError(f"{what}: expected a file {path}, found none; make it first")
-    _choose_computation(options)
-    with snapshots.locked(options.snapshots):
+    # The folder first: a second trainer of it is refused before it waits for a GPU.
+    with snapshots.locked(options.snapshots), _computation(options):
         mark = fingerprint(options.solver, options.weights)
         snapshots.keep_only_if_same(options.snapshots, mark)
         trainer = Trainer(options.solver, options.weights, options.snapshots)

@@ -21,8 +21,12 @@ rule dataset:
         "results/{dataset}/logs/dataset.log",
     benchmark:
         "results/{dataset}/benchmarks/dataset.tsv"
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.dataset.__main__"),
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
@@ -45,8 +49,12 @@ rule lmdb:
         "results/{dataset}/logs/lmdb.{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/lmdb.{split}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.lmdb"),
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
@@ -66,8 +74,12 @@ rule mean:
         "results/{dataset}/logs/mean.log",
     benchmark:
         "results/{dataset}/benchmarks/mean.tsv"
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.mean"),
         lmdb=database_folder,

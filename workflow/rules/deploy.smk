@@ -41,6 +41,8 @@ rule bundle:
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.bundle.make"),
         lmdb=database_folder,

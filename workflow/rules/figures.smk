@@ -25,8 +25,12 @@ rule curves:
         "results/{dataset}/logs/curves.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/curves.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.curves"),
     shell:
@@ -49,8 +53,12 @@ rule confusion:
         "results/{dataset}/logs/confusion.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/confusion.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.confusion"),
     shell:
@@ -75,8 +83,12 @@ rule samples:
         "results/{dataset}/logs/samples.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/samples.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.samples"),
         lmdb=database_folder,
@@ -102,8 +114,12 @@ rule mistakes:
         "results/{dataset}/logs/mistakes.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/mistakes.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.samples"),
         lmdb=database_folder,
@@ -129,8 +145,12 @@ rule calibration:
         "results/{dataset}/logs/calibration.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/calibration.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.calibration"),
     shell:
@@ -154,8 +174,12 @@ rule comparison:
         f"results/{PLAN.target}/logs/comparison.log",
     benchmark:
         f"results/{PLAN.target}/benchmarks/comparison.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.plots.comparison"),
         runs=PLAN.labelled_runs("history.csv"),

@@ -17,8 +17,12 @@ rule significance:
         f"results/{PLAN.target}/logs/significance.log",
     benchmark:
         f"results/{PLAN.target}/benchmarks/significance.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.significance"),
         runs=PLAN.labelled_runs(),
@@ -59,8 +63,12 @@ rule report_page:
         f"results/{PLAN.target}/logs/report.log",
     benchmark:
         f"results/{PLAN.target}/benchmarks/report.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.report"),
         title=config["report"]["title"],

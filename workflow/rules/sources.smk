@@ -11,8 +11,12 @@ rule example_images:
         "results/{dataset}/benchmarks/example_images.tsv"
     wildcard_constraints:
         dataset=one_of(filter(PLAN.is_built_in, PLAN.datasets)),
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.examples"),
         options=lambda wildcards: PLAN.example_options(wildcards.dataset),
@@ -82,8 +86,12 @@ rule unpack:
         "results/{dataset}/benchmarks/unpack.tsv"
     wildcard_constraints:
         dataset=one_of(filter(PLAN.is_archive, PLAN.datasets)),
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.archives"),
         options=lambda wildcards: PLAN.archive_options(wildcards.dataset),
@@ -105,8 +113,12 @@ rule stored_images:
         "results/{dataset}/benchmarks/stored_images.tsv"
     wildcard_constraints:
         dataset=one_of(filter(PLAN.is_stored, PLAN.datasets)),
+    group:
+        "data"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.stored_images.__main__"),
         source=lambda wildcards: PLAN.stored_source(wildcards.dataset),

@@ -27,8 +27,12 @@ rule published:
         f"results/{PLAN.target}/benchmarks/published.{{kind}}.tsv"
     wildcard_constraints:
         kind="train_val|solver",
+    group:
+        "patch"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.pretrained.__main__"),
         name=PLAN.published.name if PLAN.published else "",
@@ -49,6 +53,8 @@ rule gray_weights:
         f"results/{PLAN.target}/benchmarks/gray_weights.tsv"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.gray_weights"),
     shell:
@@ -71,8 +77,12 @@ rule patch:
         "results/{dataset}/logs/patch.{experiment}.{seed}.log",
     benchmark:
         "results/{dataset}/benchmarks/patch.{experiment}.{seed}.tsv"
+    group:
+        "patch"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.patch"),
         settings=lambda wildcards: as_param(
@@ -107,6 +117,8 @@ rule preflight:
         "results/{dataset}/benchmarks/preflight.{experiment}.tsv"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.preflight.__main__"),
         options=lambda wildcards, input: [
@@ -152,6 +164,7 @@ rule train:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
     resources:
+        **PLAN.resources("training"),
         gpu=int(PLAN.uses_gpu),
     params:
         code=source_digest("caffetools.train"),
@@ -188,9 +201,13 @@ rule evaluate:
         "results/{dataset}/logs/evaluate.{experiment}.{seed}.log",
     benchmark:
         "results/{dataset}/benchmarks/evaluate.{experiment}.{seed}.tsv"
+    group:
+        "evaluate"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.evaluate"),
         lmdb=database_folder,

@@ -27,8 +27,12 @@ rule kernels:
         "results/{dataset}/logs/kernels.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/kernels.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.kernels"),
         options=before_option,
@@ -53,9 +57,13 @@ rule activations:
         "results/{dataset}/logs/activations.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/activations.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.activations"),
         lmdb=database_folder,
@@ -82,9 +90,13 @@ rule saliency:
         "results/{dataset}/logs/saliency.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/saliency.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.saliency"),
         lmdb=database_folder,
@@ -111,9 +123,13 @@ rule embedding:
         "results/{dataset}/logs/embedding.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/embedding.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.embedding"),
         lmdb=database_folder,
@@ -140,9 +156,13 @@ rule top5:
         "results/{dataset}/logs/top5.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/top5.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.top5"),
         lmdb=database_folder,
@@ -170,9 +190,13 @@ rule weights:
         "results/{dataset}/logs/weights.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/weights.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
     threads: config["training"]["threads"]
+    resources:
+        **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.histograms"),
         lmdb=database_folder,
@@ -200,8 +224,12 @@ rule net:
         "results/{dataset}/logs/net.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/net.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.visualization.graph"),
     shell:
@@ -225,8 +253,12 @@ rule gradients:
         "results/{dataset}/logs/gradients.{experiment}.log",
     benchmark:
         "results/{dataset}/benchmarks/gradients.{experiment}.tsv"
+    group:
+        "figures"
     conda:
         "../../envs/recaffe.yaml"
+    resources:
+        **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.visualization.gradients"),
     shell:
