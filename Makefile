@@ -8,7 +8,7 @@ CORES ?= 2
 # A file's tests run in one process, since they share what its fixtures made; one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
-.PHONY: install run test check oracle test-slow test-all bench rates proto lock clean
+.PHONY: install run test check bvlc test-slow test-all bench rates proto lock clean
 
 install: $(VENV)/.installed
 
@@ -34,8 +34,8 @@ check: install
 	$(BIN)/snakemake --lint
 
 # BVLC's own build of Caffe 1.0, from Debian 11's packages; needs root and debootstrap.
-oracle: install
-	$(BIN)/python tests/bvlc.py build
+bvlc: install
+	$(BIN)/python -m caffetools.bvlc build
 
 test-all: install
 	$(PYTEST)

@@ -228,6 +228,43 @@ def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan.computing_options == ["--gpu", "any", "--precision", "bf16", "--compile"]
 
 
+def test_nets_run_on_the_caffe_that_is_told():
+    assert plan_of().on_caffe("caffetools.train") == ["caffetools.train"]
+    on_debians = plan_of(caffe={"runtime": "bvlc"}).on_caffe("caffetools.train")
+    assert on_debians == ["caffetools.bvlc", "run", "caffetools.train"]
+    other = plan_of(caffe={"runtime": "bvlc", "command": ["apptainer", "exec", "caffe.sif"]})
+    assert other.on_caffe("caffetools.train") == [
+        *("caffetools.bvlc", "run", "--through", "apptainer", "--through", "exec"),
+        *("--through", "caffe.sif", "caffetools.train"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"precision": "bf16"}}, "config: training.precision: BVLC's build"),
+        ({"training": {"compile": True}}, "config: training.compile: BVLC's build"),
+        ({"training": {"gpu": True}}, "config: training.gpu: BVLC's build"),
+        ({"experiments": {"one": {"shuffle": True}}}, "config: experiments.one.shuffle: BVLC's"),
+        (
+            {"experiments": {"one": {"augmentation": {"rotation": 5}}}},
+            "config: experiments.one.augmentation: BVLC's",
+        ),
+        ({"caffe": {"command": ["x"]}}, "caffe.runtime is recaffe; say runtime: bvlc"),
+    ],
+)
+def test_what_bvlcs_caffe_cannot_do_is_told(changes: dict[str, Any], message: str):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        plan_of(**{"caffe": {"runtime": "bvlc"}, **changes})
+    if "caffe" not in changes:
+        plan_of(**changes)
+
+
+def test_another_build_of_bvlcs_may_have_a_gpu():
+    caffe = {"runtime": "bvlc", "command": ["docker", "run", "caffe"]}
+    assert plan_of(caffe=caffe, training={"gpu": True}).uses_gpu
+
+
 def test_jobs_get_what_the_configuration_tells_of_their_kind():
     plan = plan_of(resources={"short": {"mem_mb": 300, "runtime": 5}})
     assert plan.resources("short") == {"mem_mb": 300, "runtime": 5, "grouped": 1}

@@ -16,10 +16,11 @@ from caffetools.pretrained.registry import Model, find
 from caffetools.suggest import did_you_mean
 
 SOURCE_EXPERIMENT = "source"
+_RECAFFES = ("shuffle", "augmentation")  # and not BVLC's
 _PER_EXPERIMENT = (
     *("freeze", "freeze_up_to", "batch_norm", "lr_mult", "decay_mult"),
     *("head_lr_mult", "head_bias_lr_mult", "batch_size", "crop_size", "mirror", "dropout"),
-    *("shuffle", "augmentation"),
+    *_RECAFFES,
 )
 
 
@@ -49,6 +50,7 @@ class Plan(DataSets):
         if "train_on" in pretrained:
             self._add_source(pretrained["train_on"]["dataset"])
         self._require_starts()
+        self._require_what_bvlc_can()
         wanting = [
             name
             for name, row in self._experiments.items()
@@ -107,6 +109,33 @@ class Plan(DataSets):
                         f"{place}: the head is {own!r}, and that of {seen[1]!r} is {other!r}, so "
                         "it would start anew; give both the same new_head, or none"
                     )
+
+    def _require_what_bvlc_can(self) -> None:
+        """Nothing is told that is Recaffe's alone, if ``caffe.runtime`` is BVLC's."""
+        caffe, training = self._config["caffe"], self._config["training"]
+        if caffe["runtime"] == "recaffe":
+            if caffe["command"]:
+                raise ToolError(
+                    "config: caffe.command leads to BVLC's Caffe, and caffe.runtime is recaffe; "
+                    "say runtime: bvlc, or leave the command out"
+                )
+            return
+        sets = {f"experiments.{name}": row for name, row in self._experiments.items()}
+        if "train_on" in self._config.get("pretrained", {}):
+            sets["pretrained.train_on"] = self._config["pretrained"]["train_on"]
+        told = {
+            "training.precision": training["precision"] != "float32",
+            "training.compile": training["compile"],
+            # Debian's is built without CUDA; others may be built with it.
+            "training.gpu": training["gpu"] and not caffe["command"],
+            **{f"{place}.{key}": row.get(key) for place, row in sets.items() for key in _RECAFFES},
+        }
+        for key, asked in told.items():
+            if asked:
+                raise ToolError(
+                    f"config: {key}: BVLC's build, which caffe.runtime names, has no such thing; "
+                    "leave it out, or say runtime: recaffe"
+                )
 
     def _add_source(self, dataset: Config) -> None:
         self.source = dataset["name"]
@@ -244,6 +273,14 @@ class Plan(DataSets):
     def uses_gpu(self) -> bool:
         """Whether training asks for a GPU."""
         return bool(self._config["training"]["gpu"])
+
+    def on_caffe(self, module: str) -> list[str]:
+        """The words behind ``python -m`` that run a command on the Caffe that is told."""
+        caffe = self._config["caffe"]
+        if caffe["runtime"] == "recaffe":
+            return [module]
+        through = [word for told in caffe["command"] for word in ("--through", told)]
+        return ["caffetools.bvlc", "run", *through, module]
 
     def resources(self, kind: str) -> dict[str, int]:
         """What a job of a kind needs: ``mem_mb``, ``runtime`` in minutes, and 1 as ``grouped``.

@@ -202,8 +202,10 @@ class Trainer:
             write_magnitudes(gradients, self._magnitudes.rows)
 
 
-def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
+def fingerprint(solver_file: Path, weights: Optional[Path], computation: str = "") -> str:
     """What a training's steps follow from: solver, net, initial weights, data, threads, code.
+
+    Whose Caffe computes, and how, is told as ``computation``.
 
     Of the solver all but when it ends, takes snapshots and tells of itself; so a training can be
     made longer, unless its learning rate follows from its length. The data are told by their
@@ -225,7 +227,7 @@ def fingerprint(solver_file: Path, weights: Optional[Path]) -> str:
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
     # As many threads as there are, so many parts has a sum.
     threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')}"
-    parts += [prototxt.to_text(solver), threads, source_digest("caffetools.train")]
+    parts += [prototxt.to_text(solver), threads, computation, source_digest("caffetools.train")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -302,6 +304,12 @@ def _computation(options: argparse.Namespace) -> Iterator[None]:
         yield
 
 
+def _computation_told(options: argparse.Namespace) -> str:
+    """Whose Caffe computes, and how exactly."""
+    whose = "Recaffe" if hasattr(caffe, "set_precision") else "BVLC"
+    return f"{whose} {options.precision}{' compiled' if options.compile else ''}"
+
+
 def _choose_exactness(options: argparse.Namespace) -> None:
     if hasattr(caffe, "set_precision"):
         caffe.set_precision(options.precision)
@@ -340,7 +348,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
             raise ToolError(f"{what}: expected a file {path}, found none; make it first")
     # The folder first: a second trainer of it is refused before it waits for a GPU.
     with snapshots.locked(options.snapshots), _computation(options):
-        mark = fingerprint(options.solver, options.weights)
+        mark = fingerprint(options.solver, options.weights, _computation_told(options))
         snapshots.keep_only_if_same(options.snapshots, mark)
         trainer = Trainer(options.solver, options.weights, options.snapshots)
         signal_number = train(trainer)

@@ -168,6 +168,7 @@ rule train:
         gpu=int(PLAN.uses_gpu),
     params:
         code=source_digest("caffetools.train"),
+        command=PLAN.on_caffe("caffetools.train"),
         # Outside the outputs, which Snakemake deletes when a job fails.
         snapshots=f"{RUN}/snapshots",
         options=lambda wildcards, input: [
@@ -176,7 +177,7 @@ rule train:
         ],
     shell:
         PINNED
-        + " python -m caffetools.train --solver {input.solver:q} {params.options:q}"
+        + " python -m {params.command:q} --solver {input.solver:q} {params.options:q}"
         " --snapshots {params.snapshots:q} --output {output.weights:q}"
         " --history {output.history:q} --gradients {output.gradients:q} 2> {log:q}"
 
@@ -210,10 +211,11 @@ rule evaluate:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.evaluate"),
+        command=PLAN.on_caffe("caffetools.evaluate"),
         lmdb=database_folder,
         options=PLAN.evaluation_options,
     shell:
         PINNED
-        + " python -m caffetools.evaluate --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q} {params.options:q}"
         ' --output-dir "$(dirname {output.evaluation:q})" 2> {log:q}'

@@ -66,10 +66,11 @@ rule activations:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.activations"),
+        command=PLAN.on_caffe("caffetools.visualization.activations"),
         lmdb=database_folder,
     shell:
         PINNED
-        + " python -m caffetools.visualization.activations --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -99,10 +100,11 @@ rule saliency:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.saliency"),
+        command=PLAN.on_caffe("caffetools.visualization.saliency"),
         lmdb=database_folder,
     shell:
         PINNED
-        + " python -m caffetools.visualization.saliency --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -132,10 +134,11 @@ rule embedding:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.embedding"),
+        command=PLAN.on_caffe("caffetools.visualization.embedding"),
         lmdb=database_folder,
     shell:
         PINNED
-        + " python -m caffetools.visualization.embedding --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -165,10 +168,11 @@ rule top5:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.top5"),
+        command=PLAN.on_caffe("caffetools.visualization.top5"),
         lmdb=database_folder,
     shell:
         PINNED
-        + " python -m caffetools.visualization.top5 --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
         " --output {output:q} 2> {log:q}"
 
@@ -199,11 +203,12 @@ rule weights:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.visualization.histograms"),
+        command=PLAN.on_caffe("caffetools.visualization.histograms"),
         lmdb=database_folder,
         options=before_option,
     shell:
         PINNED
-        + " python -m caffetools.visualization.histograms --net {input.net:q} --weights {input.weights:q}"
+        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} {params.options:q}"
         " --output {output:q} 2> {log:q}"
 
