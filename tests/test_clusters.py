@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections import Counter
 
 import pytest
@@ -56,3 +58,35 @@ def test_what_is_asked_for_follows_the_configuration(miniature):
     assert len(trainings) == 5
     for line in trainings:
         assert {"runtime=77", "mem_mb=7001"} <= set(line.split(", "))
+
+
+STAND_IN = """#!/bin/sh
+if [ "$1" = --version ]; then echo "apptainer version 1.3.0"; exit; fi
+echo "$@" >> "$APPTAINER_LOG"
+for word; do shift; case "$word" in *.sif) break ;; esac; done
+exec "$@"
+"""
+
+
+def test_every_job_runs_in_the_image_that_is_named(miniature, monkeypatch):
+    """By a stand-in for Apptainer, which notes what it is asked for and runs it as it is."""
+    program = miniature.folder / "bin" / "apptainer"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    log = miniature.folder / "apptainer.log"
+    (miniature.folder / "recaffe.sif").touch()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setenv("APPTAINER_LOG", str(log))
+    miniature.config["container"] = "recaffe.sif"
+    target = "results/bars/lmdb/train.json"
+    miniature.run("--", target)
+    assert not log.exists()
+    shutil.rmtree(miniature.folder / "results")
+    miniature.run("--software-deployment-method", "apptainer", "--", target)
+    asked = log.read_text()
+    assert re.findall(r"python -m (caffetools\.\w+)", asked) == [
+        "caffetools.dataset",
+        "caffetools.lmdb",
+    ]
+    assert asked.count("/recaffe.sif ") + asked.count(" recaffe.sif ") == 2
