@@ -477,3 +477,17 @@ def test_what_rules_compute_in_the_shell_is_quoted():
     rules = "".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
     assert re.findall(r".\$\(", rules)
     assert set(re.findall(r".\$\(", rules)) == {'"$('}
+
+
+def test_every_rule_that_runs_a_command_has_a_log_and_tells_what_it_took():
+    texts = [path.read_text() for path in sorted(RULES.glob("*.smk"))]
+    rules = [rule for text in texts for rule in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]]
+    commands = [rule for rule in rules if "\n    shell:\n" in rule]
+    assert len(commands) > 20
+    for rule in commands:
+        name = rule.split(":")[0]
+        assert "\n    log:\n" in rule, name
+        shell = rule.partition("\n    shell:\n")[2].lstrip()
+        assert re.match(r'f?"logged \{+log(\.main)?:q\}+ (python -m|\{PINNED\})', shell), name
+        # Snakemake measures nothing that may come from its cache.
+        assert ("\n    benchmark:\n" in rule) != ("\n    cache:" in rule), name

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
+
+
+# What `RECAFFE_LOG` may say, and the least that is then told.
+LEVELS = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
 
 
 class ToolError(Exception):
@@ -22,10 +27,17 @@ def is_users_mistake(error: BaseException) -> bool:
 
 
 def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:
-    """Run ``main(arguments)`` as a program: log to stderr, exit 1 on a user's mistake."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # Our runtime tells of every layer of a net that is made, as Caffe's own programs do.
-    logging.getLogger("recaffe.making").setLevel(logging.WARNING)
+    """Run ``main(arguments)`` as a program: log to stderr, exit 1 on a user's mistake.
+
+    How much is told, the environment variable ``RECAFFE_LOG`` says: quiet, normal or verbose.
+    """
+    level = LEVELS.get(os.environ.get("RECAFFE_LOG", ""), logging.INFO)
+    # Of other packages' debugging nothing.
+    logging.basicConfig(level=max(level, logging.INFO), format="%(message)s", stream=sys.stderr)
+    logging.getLogger("caffetools").setLevel(level)
+    if level != logging.DEBUG:
+        # Our runtime tells of every layer of a net that is made, as Caffe's own programs do.
+        logging.getLogger("recaffe.making").setLevel(logging.WARNING)
     try:
         status = main(sys.argv[1:])
     except Exception as error:

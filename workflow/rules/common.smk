@@ -1,10 +1,12 @@
 # What all rules share: the checked configuration and the digests of the commands' code.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.shell import shell
 from snakemake.utils import update_config, validate
 
 from caffetools.cli import ToolError
@@ -16,6 +18,19 @@ from caffetools.plan import Plan, run_folder
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
+# `logged LOG COMMAND`, by which all rules run their commands.
+LOGGED = workflow.source_path("../scripts/logged.sh")
+shell.prefix(f"set -euo pipefail; . {shlex.quote(LOGGED)}; ")
+
+
+def loudness():
+    """How much commands say: as Snakemake was told at first, also in jobs of other machines."""
+    settings = workflow.output_settings
+    told = "verbose" if settings.verbose else "quiet" if settings.quiet else "normal"
+    return os.environ.get("RECAFFE_LOG", told)
+
+
+os.environ.update(RECAFFE_LOG=loudness())
 
 
 def checked_plan(schema):
@@ -36,7 +51,7 @@ PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
 os.environ.update(RECAFFE_PYTHON_LAYERS=",".join(PLAN.python_layers))
 # Snakemake gives a job fewer threads where there are fewer cores, and sums would be added up in
 # another order.
-PINNED = " ".join(
+PINNED = "env " + " ".join(
     f"{library}_NUM_THREADS={config['training']['threads']}"
     for library in ("OMP", "OPENBLAS", "MKL")
 )

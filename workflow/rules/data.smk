@@ -33,8 +33,8 @@ rule dataset:
         listing=lambda wildcards: listing(wildcards.dataset),
         options=lambda wildcards: PLAN.split_options(wildcards.dataset),
     shell:
-        "python -m caffetools.dataset --source {params.folder:q} {params.options:q}"
-        ' --output "$(dirname {output.summary:q})" 2> {log:q}'
+        "logged {log:q} python -m caffetools.dataset --source {params.folder:q} {params.options:q}"
+        ' --output "$(dirname {output.summary:q})"'
 
 
 rule lmdb:
@@ -60,8 +60,8 @@ rule lmdb:
         folder=lambda wildcards: PLAN.folder(wildcards.dataset),
         options=lambda wildcards: PLAN.image_options(wildcards.dataset, wildcards.split),
     shell:
-        "python -m caffetools.lmdb convert --list {input.list:q} --root {params.folder:q}"
-        ' {params.options:q} --output "$(dirname {output.database:q})" 2> {log:q}'
+        "logged {log:q} python -m caffetools.lmdb convert --list {input.list:q} --root {params.folder:q}"
+        ' {params.options:q} --output "$(dirname {output.database:q})"'
 
 
 rule mean:
@@ -84,4 +84,4 @@ rule mean:
         code=source_digest("caffetools.mean"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.mean --lmdb {params.lmdb:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.mean --lmdb {params.lmdb:q} --output {output:q}"

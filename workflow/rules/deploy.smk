@@ -55,9 +55,9 @@ rule bundle:
             *PLAN.bundle_options,
         ],
     shell:
-        PINNED
-        + " python -m caffetools.bundle.make --net {input.net:q} --deploy {input.deploy:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m caffetools.bundle.make --net {input.net:q} --deploy {input.deploy:q}"
         " --weights {input.weights:q} --classes {input.classes:q} --lmdb {params.lmdb:q}"
         " --images {params.images:q} --solver {input.solver:q} --manifest {input.manifest:q}"
         " --evaluation {input.evaluation:q} --settings {params.settings:q} {params.options:q}"
-        ' --output "$(dirname {output.sums:q})" 2> {log:q}'
+        ' --output "$(dirname {output.sums:q})"'

@@ -34,7 +34,7 @@ rule curves:
     params:
         code=source_digest("caffetools.plots.curves"),
     shell:
-        "python -m caffetools.plots.curves --history {input:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.plots.curves --history {input:q} --output {output:q}"
 
 
 rule confusion:
@@ -62,7 +62,7 @@ rule confusion:
     params:
         code=source_digest("caffetools.plots.confusion"),
     shell:
-        "python -m caffetools.plots.confusion --confusion {input:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.plots.confusion --confusion {input:q} --output {output:q}"
 
 
 rule samples:
@@ -93,9 +93,9 @@ rule samples:
         code=source_digest("caffetools.plots.samples"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.plots.samples --lmdb {params.lmdb:q}"
+        "logged {log:q} python -m caffetools.plots.samples --lmdb {params.lmdb:q}"
         " --predictions {input.predictions:q} --classes {input.classes:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule mistakes:
@@ -124,9 +124,9 @@ rule mistakes:
         code=source_digest("caffetools.plots.samples"),
         lmdb=database_folder,
     shell:
-        "python -m caffetools.plots.samples --worst --lmdb {params.lmdb:q}"
+        "logged {log:q} python -m caffetools.plots.samples --worst --lmdb {params.lmdb:q}"
         " --predictions {input.predictions:q} --classes {input.classes:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule calibration:
@@ -154,8 +154,7 @@ rule calibration:
     params:
         code=source_digest("caffetools.plots.calibration"),
     shell:
-        "python -m caffetools.plots.calibration --calibration {input:q} --output {output:q}"
-        " 2> {log:q}"
+        "logged {log:q} python -m caffetools.plots.calibration --calibration {input:q} --output {output:q}"
 
 
 rule comparison:
@@ -184,4 +183,4 @@ rule comparison:
         code=source_digest("caffetools.plots.comparison"),
         runs=PLAN.labelled_runs("history.csv"),
     shell:
-        "python -m caffetools.plots.comparison --run {params.runs:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.plots.comparison --run {params.runs:q} --output {output:q}"

@@ -27,7 +27,7 @@ rule significance:
         code=source_digest("caffetools.significance"),
         runs=PLAN.labelled_runs(),
     shell:
-        "python -m caffetools.significance --run {params.runs:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.significance --run {params.runs:q} --output {output:q}"
 
 
 rule report_page:
@@ -86,9 +86,9 @@ rule report_page:
         ],
         parity=PLAN.labelled_parity,
     shell:
-        "python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
+        "logged {log:q} python -m caffetools.report --title {params.title:q} --manifest {input.manifest:q}"
         " --dataset-summary {input.summary:q} --comparison {input.comparison:q}"
         " --significance {input.significance:q} --parity {params.parity:q}"
         " --preflight {params.preflight:q} --accuracies {params.accuracies:q}"
         " --run {params.runs:q} --figure {params.figures:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"

@@ -21,7 +21,7 @@ rule example_images:
         code=source_digest("caffetools.examples"),
         options=lambda wildcards: PLAN.example_options(wildcards.dataset),
     shell:
-        "python -m caffetools.examples {params.options:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.examples {params.options:q} --output {output:q}"
 
 
 rule url_images:
@@ -50,10 +50,9 @@ rule url_images:
         store="results/{dataset}/downloads",
         options=lambda wildcards: PLAN.table_options(wildcards.dataset),
     shell:
-        "python -m caffetools.url_images --table {input.table:q} {params.options:q}"
+        "logged {log.main:q} python -m caffetools.url_images --table {input.table:q} {params.options:q}"
         " --store {params.store:q} --output {output.images:q}"
         " --index {output.index:q} --table-of-lost {log.lost:q}"
-        " 2> {log.main:q}"
 
 
 rule fetch_archive:
@@ -71,7 +70,7 @@ rule fetch_archive:
         code=source_digest("caffetools.fetch"),
         options=lambda wildcards: PLAN.archive_fetch_options(wildcards.dataset),
     shell:
-        "python -m caffetools.fetch {params.options:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.fetch {params.options:q} --output {output:q}"
 
 
 rule unpack:
@@ -96,8 +95,7 @@ rule unpack:
         code=source_digest("caffetools.archives"),
         options=lambda wildcards: PLAN.archive_options(wildcards.dataset),
     shell:
-        "python -m caffetools.archives --archive {input:q} {params.options:q} --output {output:q}"
-        " 2> {log:q}"
+        "logged {log:q} python -m caffetools.archives --archive {input:q} {params.options:q} --output {output:q}"
 
 
 rule stored_images:
@@ -125,5 +123,5 @@ rule stored_images:
         listing=lambda wildcards: listing(wildcards.dataset),
         options=lambda wildcards: PLAN.stored_options(wildcards.dataset),
     shell:
-        "python -m caffetools.stored_images {params.options:q} --source {params.source:q}"
-        " --output {output.images:q} --index {output.index:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.stored_images {params.options:q} --source {params.source:q}"
+        " --output {output.images:q} --index {output.index:q}"

@@ -14,7 +14,7 @@ rule fetch:
         code=source_digest("caffetools.fetch"),
         options=PLAN.fetch_options,
     shell:
-        "python -m caffetools.fetch {params.options:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.fetch {params.options:q} --output {output:q}"
 
 
 rule published:
@@ -37,8 +37,8 @@ rule published:
         code=source_digest("caffetools.pretrained.__main__"),
         name=PLAN.published.name if PLAN.published else "",
     shell:
-        "python -m caffetools.pretrained prototxt {params.name:q} --kind {wildcards.kind}"
-        " --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.pretrained prototxt {params.name:q} --kind {wildcards.kind}"
+        " --output {output:q}"
 
 
 rule gray_weights:
@@ -58,7 +58,7 @@ rule gray_weights:
     params:
         code=source_digest("caffetools.gray_weights"),
     shell:
-        "python -m caffetools.gray_weights --weights {input:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.gray_weights --weights {input:q} --output {output:q}"
 
 
 rule patch:
@@ -89,9 +89,9 @@ rule patch:
             PLAN.settings(wildcards.dataset, wildcards.experiment, int(wildcards.seed))
         ),
     shell:
-        "python -m caffetools.patch --net {input.net:q} --solver {input.solver:q}"
+        "logged {log:q} python -m caffetools.patch --net {input.net:q} --solver {input.solver:q}"
         " --settings {params.settings:q} --data results/{wildcards.dataset}"
-        ' --output "$(dirname {output.net:q})" 2> {log:q}'
+        ' --output "$(dirname {output.net:q})"'
 
 
 rule preflight:
@@ -126,8 +126,8 @@ rule preflight:
             *PLAN.preflight_options(wildcards.dataset, wildcards.experiment),
         ],
     shell:
-        "python -m caffetools.preflight --solver {input.solver:q} --classes {input.classes:q}"
-        " --duplicates {input.duplicates:q} {params.options:q} --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.preflight --solver {input.solver:q} --classes {input.classes:q}"
+        " --duplicates {input.duplicates:q} {params.options:q} --output {output:q}"
 
 
 rule preflight_all:
@@ -176,10 +176,10 @@ rule train:
             *PLAN.computing_options,
         ],
     shell:
-        PINNED
-        + " python -m {params.command:q} --solver {input.solver:q} {params.options:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --solver {input.solver:q} {params.options:q}"
         " --snapshots {params.snapshots:q} --output {output.weights:q}"
-        " --history {output.history:q} --gradients {output.gradients:q} 2> {log:q}"
+        " --history {output.history:q} --gradients {output.gradients:q}"
 
 
 rule evaluate:
@@ -215,7 +215,7 @@ rule evaluate:
         lmdb=database_folder,
         options=PLAN.evaluation_options,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q} {params.options:q}"
-        ' --output-dir "$(dirname {output.evaluation:q})" 2> {log:q}'
+        ' --output-dir "$(dirname {output.evaluation:q})"'

@@ -37,8 +37,8 @@ rule kernels:
         code=source_digest("caffetools.visualization.kernels"),
         options=before_option,
     shell:
-        "python -m caffetools.visualization.kernels {params.options:q} --after {input.after:q}"
-        " --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.visualization.kernels {params.options:q} --after {input.after:q}"
+        " --output {output:q}"
 
 
 rule activations:
@@ -69,10 +69,10 @@ rule activations:
         command=PLAN.on_caffe("caffetools.visualization.activations"),
         lmdb=database_folder,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule saliency:
@@ -103,10 +103,10 @@ rule saliency:
         command=PLAN.on_caffe("caffetools.visualization.saliency"),
         lmdb=database_folder,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule embedding:
@@ -137,10 +137,10 @@ rule embedding:
         command=PLAN.on_caffe("caffetools.visualization.embedding"),
         lmdb=database_folder,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule top5:
@@ -171,10 +171,10 @@ rule top5:
         command=PLAN.on_caffe("caffetools.visualization.top5"),
         lmdb=database_folder,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} --classes {input.classes:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule weights:
@@ -207,10 +207,10 @@ rule weights:
         lmdb=database_folder,
         options=before_option,
     shell:
-        PINNED
-        + " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
+        f"logged {{log:q}} {PINNED}"
+        " python -m {params.command:q} --net {input.net:q} --weights {input.weights:q}"
         " --lmdb {params.lmdb:q} {params.options:q}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output:q}"
 
 
 rule net:
@@ -238,8 +238,8 @@ rule net:
     params:
         code=source_digest("caffetools.visualization.graph"),
     shell:
-        "python -m caffetools.visualization.graph --net {input:q}"
-        " --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.visualization.graph --net {input:q}"
+        " --output {output:q}"
 
 
 rule gradients:
@@ -267,5 +267,5 @@ rule gradients:
     params:
         code=source_digest("caffetools.visualization.gradients"),
     shell:
-        "python -m caffetools.visualization.gradients --gradients {input:q}"
-        " --output {output:q} 2> {log:q}"
+        "logged {log:q} python -m caffetools.visualization.gradients --gradients {input:q}"
+        " --output {output:q}"

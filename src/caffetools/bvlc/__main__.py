@@ -37,10 +37,13 @@ def start(through: Sequence[str], module: str, arguments: Sequence[str]) -> None
             f"run {module}: expected a command of this package, such as caffetools.train"
         )
     words = list(through) or entering(find())
-    own = os.environ if through else environment(os.environ)
+    own = dict(os.environ) if through else environment(os.environ)
+    # As our runtime, it tells of every layer that is made only where it is asked to.
+    if own.get("RECAFFE_LOG") != "verbose":
+        own.setdefault("GLOG_minloglevel", "1")
     command = [*words, "python3", str(_ALONE), module, *arguments]
     try:
-        os.execvpe(command[0], command, dict(own))
+        os.execvpe(command[0], command, own)
     except OSError as error:
         raise ToolError(f"{command[0]}: could not be started ({error.strerror})") from error
 
