@@ -19,6 +19,7 @@ def main():
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--deterministic", action="store_true")
     options = parser.parse_args()
 
     import caffe
@@ -30,6 +31,7 @@ def main():
     if hasattr(caffe, "set_precision"):
         caffe.set_precision(options.precision)
         caffe.set_compiled(options.compile)
+        caffe.set_deterministic(options.deterministic)
     solver = caffe.get_solver(options.solver)
 
     def step(count):

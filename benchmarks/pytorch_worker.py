@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--deterministic", action="store_true", help="not of this loop")
     options = parser.parse_args()
 
     torch.manual_seed(0)

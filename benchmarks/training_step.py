@@ -277,7 +277,8 @@ def as_json(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
 def chosen(case: Case, options: argparse.Namespace) -> Case:
     """The case as the command line wants it run."""
     device = ["--precision", options.precision]
-    device += [f"--{name}" for name in ("gpu", "compile") if getattr(options, name)]
+    switches = ("gpu", "compile", "deterministic")
+    device += [f"--{name}" for name in switches if getattr(options, name)]
     return replace(case, batch=options.batch or case.batch, device=tuple(device))
 
 
@@ -295,6 +296,9 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="ours and PyTorch's on the GPU")
     parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32")
     parser.add_argument("--compile", action="store_true", help="compile ours and PyTorch's")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="ours by deterministic algorithms"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
 

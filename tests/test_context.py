@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -130,3 +132,17 @@ def test_tf32_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.backends.cudnn.allow_tf32
     with pytest.raises(DeviceError, match="'fp16' is not known; known: float32, tf32, bf16"):
         context.set_precision("fp16")
+
+
+def test_deterministic_algorithms_are_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    context = Context()
+    assert not torch.are_deterministic_algorithms_enabled()
+    context.set_deterministic(True)
+    try:
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        context.set_deterministic(False)
+    assert not torch.are_deterministic_algorithms_enabled()

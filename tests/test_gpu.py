@@ -60,6 +60,22 @@ def test_a_whole_step_gives_nearly_the_same(precision, compiles, monkeypatch):
         assert (ours.diff_tensor - theirs.diff_tensor).abs().max() <= 2 * allowed * largest
 
 
+def test_deterministic_algorithms_give_the_same_bits():
+    """Of a whole step with convolution and pooling, again and again."""
+    context.set_deterministic(True)
+    try:
+        found = set()
+        for _ in range(5):
+            context.seed(1)
+            net = filled(TINY)
+            net.forward_backward(keep=False)
+            diffs = [blob.diff_tensor.cpu().numpy().tobytes() for blob in net.learnable]
+            found.add(b"".join(diffs))
+        assert len(found) == 1
+    finally:
+        context.set_deterministic(False)
+
+
 LINEAR = """
 net_param {
   layer { name: "x" type: "DummyData" top: "x" dummy_data_param {

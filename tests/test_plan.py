@@ -224,8 +224,12 @@ def test_settings_follow_the_model_and_the_device():
 
 def test_how_to_compute_is_told_where_it_is_not_the_default():
     assert plan_of().computing_options == []
-    plan = plan_of(training={"gpu": True, "precision": "bf16", "compile": True})
-    assert plan.computing_options == ["--gpu", "any", "--precision", "bf16", "--compile"]
+    plan = plan_of(
+        training={"gpu": True, "precision": "bf16", "compile": True, "deterministic": True}
+    )
+    assert plan.computing_options == [
+        *("--gpu", "any", "--precision", "bf16", "--compile", "--deterministic"),
+    ]
 
 
 def test_nets_run_on_the_caffe_that_is_told():
@@ -244,6 +248,7 @@ def test_nets_run_on_the_caffe_that_is_told():
     [
         ({"training": {"precision": "bf16"}}, "config: training.precision: BVLC's build"),
         ({"training": {"compile": True}}, "config: training.compile: BVLC's build"),
+        ({"training": {"deterministic": True}}, "config: training.deterministic: BVLC's build"),
         ({"training": {"gpu": True}}, "config: training.gpu: BVLC's build"),
         ({"experiments": {"one": {"shuffle": True}}}, "config: experiments.one.shuffle: BVLC's"),
         (

@@ -19,6 +19,7 @@ from .glog import log as log
 from .mode import has_nccl as has_nccl
 from .mode import layer_type_list as layer_type_list
 from .mode import set_compiled as set_compiled
+from .mode import set_deterministic as set_deterministic
 from .mode import set_device as set_device
 from .mode import set_mode_cpu as set_mode_cpu
 from .mode import set_mode_gpu as set_mode_gpu

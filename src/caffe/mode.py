@@ -54,6 +54,15 @@ def set_compiled(compiled: bool) -> None:
     context.compiles = compiled
 
 
+def set_deterministic(deterministic: bool) -> None:
+    """Whether a GPU computes the same last digits each time, which takes it longer.
+
+    Not one of pycaffe's names; say so before any net is made. The CPU does so anyway, with the same
+    number of threads.
+    """
+    context.set_deterministic(deterministic)
+
+
 def solver_count() -> int:
     """How many solvers train together, as :func:`set_solver_count` says."""
     return context.solver_count

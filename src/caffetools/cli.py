@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-
 # What `RECAFFE_LOG` may say, and the least that is then told.
 LEVELS = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
 

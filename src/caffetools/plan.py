@@ -126,6 +126,7 @@ class Plan(DataSets):
         told = {
             "training.precision": training["precision"] != "float32",
             "training.compile": training["compile"],
+            "training.deterministic": training["deterministic"],
             # Debian's is built without CUDA; others may be built with it.
             "training.gpu": training["gpu"] and not caffe["command"],
             **{f"{place}.{key}": row.get(key) for place, row in sets.items() for key in _RECAFFES},
@@ -296,7 +297,7 @@ class Plan(DataSets):
         return [
             *(["--gpu", "any"] if self.uses_gpu else []),
             *(["--precision", training["precision"]] if training["precision"] != "float32" else []),
-            *(["--compile"] if training["compile"] else []),
+            *(f"--{name}" for name in ("compile", "deterministic") if training[name]),
         ]
 
     def preflight_options(self, dataset: str, experiment: str) -> list[str]:

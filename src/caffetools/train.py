@@ -307,17 +307,19 @@ def _computation(options: argparse.Namespace) -> Iterator[None]:
 def _computation_told(options: argparse.Namespace) -> str:
     """Whose Caffe computes, and how exactly."""
     whose = "Recaffe" if hasattr(caffe, "set_precision") else "BVLC"
-    return f"{whose} {options.precision}{' compiled' if options.compile else ''}"
+    switches = [name for name in ("compile", "deterministic") if getattr(options, name)]
+    return " ".join([whose, options.precision, *switches])
 
 
 def _choose_exactness(options: argparse.Namespace) -> None:
     if hasattr(caffe, "set_precision"):
         caffe.set_precision(options.precision)
         caffe.set_compiled(options.compile)
-    elif options.precision != "float32" or options.compile:
+        caffe.set_deterministic(options.deterministic)
+    elif options.precision != "float32" or options.compile or options.deterministic:
         raise ToolError(
-            "--precision and --compile are for Recaffe's runtime; this Caffe "
-            f"({caffe.__file__}) computes in float32 and does not compile: leave them out"
+            "--precision, --compile and --deterministic are for Recaffe's runtime; this Caffe "
+            f"({caffe.__file__}) has none of them: leave them out"
         )
 
 
@@ -341,6 +343,9 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     )  # fmt: skip
     parser.add_argument(
         "--compile", action="store_true", help="compile the training step, for speed on a GPU"
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same last digits on a GPU each time"
     )
     options = parser.parse_args(arguments)
     for what, path in (("--solver", options.solver), ("--weights", options.weights)):

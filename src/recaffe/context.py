@@ -96,6 +96,20 @@ class Context:
         torch.backends.cudnn.allow_tf32 = precision != "float32"
         torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
+    def set_deterministic(self, deterministic: bool) -> None:
+        """Whether a GPU adds up in an order that is always the same, which takes it longer.
+
+        It holds for every net of the process; say so before the GPU computes anything. On the CPU
+        the order is the same anyway. Of an operation that torch has in no such form it warns, and
+        goes on.
+        """
+        if deterministic:
+            # cuBLAS reads it once; without it matrix products may take turns over workspaces.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        # Nothing here reads memory that was not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
     def seed(self, seed: int, rank: int = 0) -> None:
         """Start the random numbers of every device from ``seed``, and ``rank`` of the solver."""
         self._seed, self._shared_seed = seed + rank, seed
