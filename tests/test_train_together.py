@@ -198,6 +198,32 @@ def test_training_goes_on_from_a_snapshot_and_from_weights():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_all_go_on_with_random_numbers_of_their_own_where_they_stopped():
+    """Crops, mirrored images, dropout: the end is bit for bit that of a run that never stopped."""
+    net = Path("net.prototxt").read_text()
+    net = net.replace("scale: 0.01 } }", "scale: 0.01 mirror: true crop_size: 3 } }", 1)
+    net = net.replace(
+        'layer { name: "ip" type: "InnerProduct" bottom: "data"',
+        'layer { name: "drop" type: "Dropout" bottom: "data" top: "drop" }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "drop"',
+    )
+    net = net.replace("scale: 0.01 } }", "scale: 0.01 crop_size: 3 } }")
+    Path("net.prototxt").write_text(net)
+    whole = trained("-gpu", "0,1")
+    assert whole.returncode == 0, whole.stderr
+    files = [Path("s_iter_6.caffemodel"), Path("s_iter_6.solverstate")]
+    expected = [path.read_bytes() for path in files]
+    for path in files:
+        path.unlink()
+    resumed = trained("-gpu", "0,1", "-snapshot", "s_iter_4.solverstate")
+    assert resumed.returncode == 0, resumed.stderr
+    assert [path.read_bytes() for path in files] == expected
+    # Of another count the first one's numbers are known, and the others' follow from them.
+    alone = trained("-gpu", "0", "-snapshot", "s_iter_4.solverstate")
+    assert alone.returncode == 0, alone.stderr
+
+
 # -- how it ends --------------------------------------------------------------------------------
 
 

@@ -81,7 +81,7 @@ class Training:
             link = Link(solver, meeting)
             link.broadcast()
             link.join()
-            solver.agree = link.agree
+            solver.agree, solver.gather = link.agree, link.gather
         info((FILE, 239), "Starting Optimization")
         if context.is_root_solver:
             solver.solve()

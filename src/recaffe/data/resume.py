@@ -31,13 +31,13 @@ class Drawing:
 
     def state(self) -> dict[str, Any]:
         """The random numbers' state, as JSON's values."""
-        return {"random": dict(self._random.bit_generator.state)}
+        return {"random": dict(self._random.bit_generator.state), "rank": context.solver_rank}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state` gave.
 
-        Of several solvers that train together, the first one's numbers are in the snapshot; the
-        others go on with numbers of their own, which follow from those.
+        A solver of another rank than that which drew them goes on with numbers of its own, which
+        follow from those.
 
         Raises:
             DataError: no such state.
@@ -49,6 +49,6 @@ class Drawing:
             raise DataError(
                 f"no state of random numbers ({type(error).__name__}: {error})"
             ) from None
-        if context.solver_rank:
+        if context.solver_rank != state.get("rank", 0):
             seeds = [int(self._random.integers(1 << 62)), context.solver_rank]
             bits.state = np.random.PCG64(seeds).state

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from recaffe.context import CPU, context
 from recaffe.errors import SolverError, SolverLostError
+from recaffe.solver import run_state
 from recaffe.solver.solver import Solver
 
 # Elements that are sent at once: large enough for the wires, small beside a large net.
@@ -200,6 +201,22 @@ class Link:
         with self._told():
             dist.broadcast(told, 0)
         return bool(told)
+
+    def gather(self) -> list[bytes]:
+        """To rank 0 the run states of the others, in their order. For :attr:`Solver.gather`."""
+        own = torch.frombuffer(bytearray(run_state.take(self.solver)), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        with self._told():
+            dist.all_gather(sizes, torch.tensor([len(own)]))
+            largest = max(int(size) for size in sizes)
+            padded = torch.zeros(largest, dtype=torch.uint8)
+            padded[: len(own)] = own
+            found = [torch.zeros_like(padded) for _ in sizes] if self.rank == 0 else None
+            dist.gather(padded, found)
+        return [
+            bytes(content[: int(size)].numpy())
+            for content, size in zip((found or [])[1:], sizes[1:], strict=False)
+        ]
 
 
 def _leave() -> None:

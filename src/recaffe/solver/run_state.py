@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def take(solver: Solver) -> bytes:
     """The state of ``solver``'s run now, for :func:`give`."""
     state = {
+        "rank": context.solver_rank,
         "generators": {
             str(device): base64.b85encode(generator.get_state().numpy().tobytes()).decode()
             for device, generator in context.generators.items()
@@ -34,8 +35,20 @@ def take(solver: Solver) -> bytes:
     return json.dumps(state, separators=(",", ":")).encode()
 
 
+def joined(states: Sequence[bytes]) -> bytes:
+    """One state of what :func:`take` gave to several solvers that train together, by rank."""
+    if len(states) == 1:
+        return states[0]
+    first = json.loads(states[0])
+    first["fellows"] = [json.loads(state) for state in states[1:]]
+    return json.dumps(first, separators=(",", ":")).encode()
+
+
 def give(solver: Solver, content: bytes, path: str) -> None:
     """Let ``solver`` go on from what :func:`take` gave; ``path`` is of the file, for errors.
+
+    Of several solvers each goes on from its own, where as many took theirs. Otherwise random
+    numbers follow from those of the first.
 
     Layers that it tells nothing of are as they are.
 
@@ -44,8 +57,12 @@ def give(solver: Solver, content: bytes, path: str) -> None:
     """
     try:
         state = json.loads(content)
+        fellows = state.get("fellows", [])
+        if context.solver_rank and len(fellows) == context.solver_count - 1:
+            state = fellows[context.solver_rank - 1]
+        derives = context.solver_rank != state.get("rank", 0)
         for name, generator in state["generators"].items():
-            _set_generator(name, generator)
+            _set_generator(name, generator, derives)
         for net, told in zip(_nets(solver), state["nets"], strict=False):
             _give_layers(net, told)
     except DataError as error:
@@ -83,7 +100,7 @@ def _give_layers(net: Net, told: list[tuple[str, Mapping[str, Any]]]) -> None:
                 raise DataError(f"layer '{name}': {error}") from None
 
 
-def _set_generator(name: str, state: str) -> None:
+def _set_generator(name: str, state: str, derives: bool) -> None:
     try:
         device = torch.device(name)
         # A run on a GPU may go on without it.
@@ -94,7 +111,7 @@ def _set_generator(name: str, state: str) -> None:
         generator.set_state(torch.frombuffer(content, dtype=torch.uint8))
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"generator '{name}': {str(error).splitlines()[0]}") from None
-    if context.solver_rank:
+    if derives:
         # As in Drawing of recaffe.data.resume.
         generator.manual_seed(
             int(torch.randint(1 << 62, (), generator=generator, device=device))

@@ -57,8 +57,9 @@ class Solver(ABC):
         action: where it is set, asked after every iteration of the training and before every one
             of a test what to do: go on, take a snapshot, or stop, which makes :meth:`solve` take
             one as at the end.
-        agree: asked before every update whether to stop, given whether this solver is to; where
-            several train together it says what holds for all.
+        agree: asked before every update whether to stop, and after it whether to take a snapshot,
+            given whether this solver is to; where several train together it says what holds for all.
+        gather: where several train together, gives the root solver the run states of the others.
 
     Raises:
         SolverError: settings that do not fit together.
@@ -91,6 +92,8 @@ class Solver(ABC):
         self._debug = False
         self.action: Callable[[], Action] | None = None
         self.agree: Callable[[bool], bool] = bool
+        self.gather: Callable[[], list[bytes]] = list
+        self._fellows: list[bytes] = []
         self._stopped = self._is_snapshot_wanted = False
         self._before_tests: bytes | None = None
         self._shown_at, self._shown_iteration = time.monotonic(), 0
@@ -156,6 +159,7 @@ class Solver(ABC):
             self._stopped = self.agree(self._stopped)
             if self._stopped:
                 break
+            self._fellows = []
             self._debug = self._is_due(param.display) and param.debug_info
             self.net.clear_param_diffs()
             for on_start, _ in self._callbacks:
@@ -167,9 +171,12 @@ class Solver(ABC):
                 on_gradients_ready()
             self.apply_update()
             self._obey()
-            is_due = self._is_due(param.snapshot) and context.is_root_solver
-            if is_due or self._is_snapshot_wanted:
-                self.snapshot()
+            if self.agree(self._is_snapshot_wanted) or self._is_due(param.snapshot):
+                self._fellows = self.gather()
+                if context.is_root_solver:
+                    self.snapshot()
+        # For the snapshot that the root solver takes at the end.
+        self._fellows = self.gather()
 
     def _obey(self) -> None:
         """Ask :attr:`action` what to do, until it asks for nothing more."""
@@ -422,7 +429,7 @@ class Solver(ABC):
 
     def run_state(self) -> bytes:
         """What the run goes on from, besides weights and history; see ``run_state.py``."""
-        return self._before_tests or run_state.take(self)
+        return run_state.joined([self._before_tests or run_state.take(self), *self._fellows])
 
     def snapshot(self) -> tuple[Path, Path]:
         """Write weights and state under ``snapshot_prefix``; return their paths.
