@@ -30,13 +30,19 @@ from recaffe.solver.link import new_meeting
 
 # When one has failed, how long the others may take to say that they have failed by themselves.
 GRACE = 2.0
-_NOTHING_LOGGED = 4
+NOTHING_LOGGED = 4
 
 
 class Work(Protocol):
     """What each process does; see ``Training`` in :mod:`caffe.commands.train`."""
 
-    def run(self, chosen: list[torch.device], action: Any, meeting: str = "") -> None: ...
+    def run(
+        self,
+        chosen: list[torch.device],
+        action: Any,
+        meeting: str = "",
+        device: torch.device | None = None,
+    ) -> None: ...
 
 
 class _Failure(NamedTuple):
@@ -206,5 +212,5 @@ def _log_as(settings: glog.Settings, rank: int) -> None:
     """Log as the program would by itself; those of other ranks say nothing."""
     vars(glog.settings()).update(vars(settings))
     if rank:
-        glog.settings().minimum = _NOTHING_LOGGED
+        glog.settings().minimum = NOTHING_LOGGED
     glog.start("caffe")

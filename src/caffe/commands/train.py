@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from caffe.commands import devices, together
+from caffe.commands import devices, launched, together
 from caffe.commands.effects import Effects, effect, on_signals
 from caffe.commands.program import info
 from recaffe.context import context
@@ -60,18 +60,23 @@ class Training:
     snapshot: str = ""
 
     def run(
-        self, chosen: list[torch.device], action: Callable[[], Action], meeting: str = ""
+        self,
+        chosen: list[torch.device],
+        action: Callable[[], Action],
+        meeting: str = "",
+        device: torch.device | None = None,
     ) -> None:
-        """Train to the end on the device of this process's rank.
+        """Train to the end on this process's device.
 
         Args:
-            chosen: the devices that train together.
+            chosen: the devices of this machine that train together.
             action: tells what this process is asked for meanwhile.
             meeting: where the solvers of the other devices are found.
+            device: by default, of those chosen that of this process's rank.
         """
         param = SolverParameter.FromString(self.param)
         devices.tell_all(chosen)
-        devices.use(chosen[context.solver_rank])
+        devices.use(device or chosen[context.solver_rank])
         solver = make_solver(param)
         solver.action = action
         if self.snapshot:
@@ -93,12 +98,17 @@ class Training:
 def train_on(chosen: list[torch.device], training: Training, effects: Effects) -> None:
     """Train on one device in this process, or on each in a process of its own.
 
+    Where torchrun has started several processes, this one does its own part.
+
     Args:
         effects: what signals ask for.
 
     Raises:
         CaffeError: whatever ends the training of one of them.
     """
+    if own := launched.place():
+        launched.run(training, chosen, own, effects)
+        return
     if len(chosen) > 1:
         together.run(training, chosen, effects)
         return

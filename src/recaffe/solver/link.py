@@ -39,6 +39,10 @@ def can_use_nccl() -> bool:
     return torch.cuda.is_available() and dist.is_available() and dist.is_nccl_available()
 
 
+# In place of a name: torchrun tells each process where all meet.
+FROM_ENVIRONMENT = "env://"
+
+
 def new_meeting() -> str:
     """A name by which the solvers of this machine find each other, once: a file's path."""
     return str(Path(tempfile.gettempdir()) / f"recaffe-{uuid.uuid4().hex}")
@@ -47,11 +51,11 @@ def new_meeting() -> str:
 class Link:
     """Joins ``solver`` to its fellows; the context says how many there are, and its rank.
 
-    On GPUs they speak through NCCL, on the CPU through gloo; either way within one machine, by
-    its loopback. A process joins once at a time.
+    On GPUs they speak through NCCL, on the CPU through gloo; within one machine by its loopback.
+    A process joins once at a time.
 
     Args:
-        meeting: what :func:`new_meeting` gave, the same for all.
+        meeting: what :func:`new_meeting` gave, the same for all; or ``FROM_ENVIRONMENT``.
         wait: how long to wait for the others to come.
 
     Raises:
@@ -64,8 +68,9 @@ class Link:
         self.solver, self.device = solver, solver.net.device
         self.count, self.rank = context.solver_count, context.solver_rank
         self._check(meeting)
-        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-            os.environ.setdefault(name, _loopback())
+        if meeting != FROM_ENVIRONMENT or os.environ.get("LOCAL_WORLD_SIZE") == str(self.count):
+            for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+                os.environ.setdefault(name, _loopback())
         store = self._meet(meeting, wait)
         on_gpu = self.device.type == "cuda"
         with self._told():
@@ -83,7 +88,7 @@ class Link:
             # The first messages open all ways, after which the place to meet is of no use.
             for device in (self.device, CPU):
                 dist.all_reduce(torch.zeros(1, device=device))
-        if self.rank == 0:
+        if self.rank == 0 and meeting != FROM_ENVIRONMENT:
             Path(meeting).unlink(missing_ok=True)
 
     def _check(self, meeting: str) -> None:
@@ -109,7 +114,7 @@ class Link:
                 f"torch {torch.__version__} has no NCCL, by which solvers on GPUs are joined; "
                 "install a CUDA build of torch for Linux"
             )
-        if not Path(meeting).parent.is_dir():
+        if meeting != FROM_ENVIRONMENT and not Path(meeting).parent.is_dir():
             raise SolverError(
                 f"'{meeting}' is no place to meet: expected what caffe.NCCL.new_uid() gave in one "
                 "process of this machine"
@@ -117,13 +122,14 @@ class Link:
 
     def _meet(self, meeting: str, wait: timedelta) -> dist.Store:
         """Wait for the others, and see that they train the same net."""
-        store = dist.FileStore(meeting, self.count)
+        store = _store(meeting, self.count)
         own = str([tuple(blob.shape) for blob in self.solver.net.learnable])
         store.set(f"net {self.rank}", own)
         try:
             store.wait([f"net {rank}" for rank in range(self.count)], wait)
         except RuntimeError:
-            Path(meeting).unlink(missing_ok=True)
+            if meeting != FROM_ENVIRONMENT:
+                Path(meeting).unlink(missing_ok=True)
             raise SolverLostError(
                 f"solver {self.rank} of {self.count} has waited for the others for "
                 f"{wait.total_seconds():g} s: start a process for each rank, all with the same "
@@ -217,6 +223,14 @@ class Link:
             bytes(content[: int(size)].numpy())
             for content, size in zip((found or [])[1:], sizes[1:], strict=False)
         ]
+
+
+def _store(meeting: str, count: int) -> dist.Store:
+    if meeting != FROM_ENVIRONMENT:
+        return dist.FileStore(meeting, count)
+    store, _, _ = next(iter(dist.rendezvous(meeting)))
+    # torchrun may start all anew, with the store of before.
+    return dist.PrefixStore(f"recaffe {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _leave() -> None:

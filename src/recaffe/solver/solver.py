@@ -58,7 +58,7 @@ class Solver(ABC):
             of a test what to do: go on, take a snapshot, or stop, which makes :meth:`solve` take
             one as at the end.
         agree: asked before every update whether to stop, and after it whether to take a snapshot,
-            given whether this solver is to; where several train together it says what holds for all.
+            given whether this solver is to; of several that train together it tells what holds.
         gather: where several train together, gives the root solver the run states of the others.
 
     Raises:
