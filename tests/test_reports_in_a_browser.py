@@ -20,10 +20,9 @@ EXPECTED_IN_THE_LOG = "cdn.tailwindcss.com should not be used in production"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(finished: Miniature, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workflow of two experiments, run to its end, with Snakemake's own report."""
-    miniature = Miniature(tmp_path_factory.mktemp("browser") / "run")
-    miniature.run()
+    miniature = finished.copy(tmp_path_factory.mktemp("browser") / "run")
     miniature.run("--report", "overview.html")
     return miniature.folder
 

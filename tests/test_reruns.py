@@ -119,14 +119,6 @@ def forget(miniature: Miniature) -> None:
     shutil.rmtree(miniature.folder / ".snakemake")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Miniature:
-    """A workflow that was run to its end."""
-    miniature = Miniature(tmp_path_factory.mktemp("reruns") / "finished")
-    miniature.run()
-    return miniature
-
-
 def rows() -> Iterator[tuple[str, list[str]]]:
     """Each row of the page's table: what changes, and the cells of the stages."""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
