@@ -370,7 +370,7 @@ FEW = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-MANY = settings(FEW, max_examples=3000)
+MANY = settings(FEW, max_examples=1000)
 
 
 def fuzzed(contents: list[bytes]) -> st.SearchStrategy[bytes]:

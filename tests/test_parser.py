@@ -303,7 +303,7 @@ def mutated(seed: int) -> str:
 @pytest.mark.oracle
 @pytest.mark.slow
 def test_bvlc_takes_and_refuses_the_same_mutated_texts(bvlc: Build) -> None:
-    texts: list[str | bytes] = [mutated(seed) for seed in range(500)]
+    texts: list[str | bytes] = [mutated(seed) for seed in range(250)]
     differing = []
     refusals = 0
     for text, (refused, _) in zip(texts, bvlcs(bvlc, texts), strict=True):
@@ -316,4 +316,4 @@ def test_bvlc_takes_and_refuses_the_same_mutated_texts(bvlc: Build) -> None:
         if ours != refused:
             differing.append(text)
     assert differing == []
-    assert 50 < refusals < 450
+    assert 25 < refusals < 225

@@ -60,6 +60,25 @@ def test_a_run_that_was_killed_goes_on_in_the_next(server: Server, tmp_path: Pat
     assert server.sent == [half, len(CONTENT) - half]
 
 
+def test_a_server_that_goes_away_is_told_and_what_came_is_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    server.ranges, server.failures = True, 4
+    miniature = Miniature(tmp_path / "gone")
+    miniature.config["pretrained"] = {"url": f"{server.url}/cut", "sha256": SHA256}
+    done = miniature.snakemake("--", WEIGHTS)
+    assert done.returncode == 1
+    assert not (miniature.folder / WEIGHTS).exists()
+    said = miniature.log("fetch")
+    assert f"{server.url}/cut" in said
+    assert "Traceback" not in said
+    come = sum(server.sent)
+    assert 0 < come < len(CONTENT)
+    miniature.run("--", WEIGHTS)
+    assert (miniature.folder / WEIGHTS).read_bytes() == CONTENT
+    assert server.sent[-1] == len(CONTENT) - come
+
+
 def test_a_published_model_is_finetuned_by_name(tmp_path: Path) -> None:
     """SqueezeNet, the smallest, with weights drawn here in the place of the published ones."""
     net = tmp_path / "train_val.prototxt"
