@@ -245,7 +245,7 @@ def test_a_changed_experiment_alone_is_made_again(copied):
     after = copied.hashes()
     changed = {name for name in after if after[name] != before.get(name)}
     assert "bars/experiments/tuned/seed0/final.caffemodel" in changed
-    assert "bars/plots/comparison.png" in changed
+    assert "bars/experiments/tuned/seed1/history.csv" in changed
     assert not [name for name in changed if "scratch" in name or "letters" in name]
     assert copied.planned("--", comparison) == {}
 

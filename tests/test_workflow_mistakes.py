@@ -225,7 +225,10 @@ def test_a_gpu_that_is_not_there_is_told_so(copied):
     copied.config["training"] = {"gpu": True}
     said = failure(copied)
     assert "GPU 0 was asked for, but torch" in said
-    assert len(copied.log("train.scratch.0").splitlines()) == 1
+    # Before it stands which GPU was to be taken.
+    assert [line.split(":")[0] for line in copied.log("train.scratch.0").splitlines()] == [
+        *("on GPU 0 (0)", "error"),
+    ]
 
 
 # --- before a training ----------------------------------------------------------------
