@@ -234,6 +234,22 @@ def test_data_tells_what_settings_leave_out(data: Path) -> None:
     assert completed["solver"]["test_iter"] == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "expected an LMDB's manifest with channels in it, found none"),
+        ("[1]", "expected an LMDB's manifest with channels in it, found none"),
+        ('{"entries": 3}', r"found none \('channels'\)"),
+        ('{"channels": null}', "expected channels to be a whole number from 1 on, found None"),
+        ('{"channels": 0}', "expected channels to be a whole number from 1 on, found 0"),
+    ],
+)
+def test_manifests_that_tell_nothing_are_named(data: Path, content: str, message: str) -> None:
+    (data / "lmdb" / "train.json").write_text(content)
+    with pytest.raises(ToolError, match=rf"lmdb/train\.json: .*{message}.*make the LMDB again"):
+        patch.with_data({"head": "fc"}, net_of(), solver_of(), data)
+
+
 def test_settings_go_before_what_data_tells(data: Path) -> None:
     settings = {
         "head": "fc",

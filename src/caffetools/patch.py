@@ -162,20 +162,34 @@ def with_data(settings: Settings, net: Any, solver: Any, data: Path) -> Settings
     if "head" in settings and "classes" not in settings:
         completed["classes"] = len(read_names(data / "dataset" / "classes.txt"))
     if "input_shape" not in settings:
-        train = _manifest(data / "lmdb" / "train.json")
-        completed["input_shape"] = [train[key] for key in ("channels", "height", "width")]
+        train = data / "lmdb" / "train.json"
+        completed["input_shape"] = [_told(train, key) for key in ("channels", "height", "width")]
     fields = dict(settings.get("solver", {}))
     if "test_iter" not in fields and solver.test_iter:
-        entries = _manifest(data / "lmdb" / "val.json")["entries"]
+        entries = _told(data / "lmdb" / "val.json", "entries")
         fields["test_iter"] = math.ceil(entries / batch_size(net, TEST, settings))
-    entries = _manifest(data / "lmdb" / "train.json")["entries"]
+    entries = _told(data / "lmdb" / "train.json", "entries")
     images = images_an_iteration(net, solver, settings)
     completed["solver"] = in_iterations(fields, entries, images)
     return completed
 
 
-def _manifest(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _told(path: Path, key: str) -> int:
+    """A number of an LMDB's manifest."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        value = told[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ToolError(
+            f"{path}: expected an LMDB's manifest with {key} in it, found none ({error}); make the "
+            "LMDB again by caffetools.lmdb"
+        ) from error
+    if type(value) is not int or value < 1:
+        raise ToolError(
+            f"{path}: expected {key} to be a whole number from 1 on, found {value!r}; make the "
+            "LMDB again by caffetools.lmdb"
+        )
+    return value
 
 
 def main(arguments: Sequence[str]) -> Optional[int]:
