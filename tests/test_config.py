@@ -76,7 +76,7 @@ def test_a_misspelt_key_is_told_the_right_one(path, suggestion):
 
 def test_a_key_like_no_other_is_told_all_there_are():
     assert complaints(changed("training.xyz", 1)) == [
-        "training: unknown key 'xyz'; known: threads, gpu, precision, compile"
+        "training: unknown key 'xyz'; known: threads, gpu, precision, compile, deterministic"
     ]
 
 
@@ -218,6 +218,7 @@ def test_defaults_are_filled_in():
     }
     assert config["training"] == {
         "threads": 1, "gpu": False, "precision": "float32", "compile": False,
+        "deterministic": False,
     }  # fmt: skip
     assert config["resources"] == {
         "data": {"mem_mb": 2000, "runtime": 60},

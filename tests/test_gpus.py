@@ -113,7 +113,9 @@ def test_a_training_holds_the_gpu_that_it_computes_on(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setattr(train.caffe, "set_device", told.append)
     monkeypatch.setattr(train.caffe, "set_mode_gpu", lambda: None)
-    options = train.argparse.Namespace(gpu="any", precision="float32", compile=False)
+    options = train.argparse.Namespace(
+        gpu="any", precision="float32", compile=False, deterministic=False
+    )
     with train._computation(options), train._computation(options):
         assert told == [0, 1]
     with train._computation(options):

@@ -173,7 +173,7 @@ class Solver(ABC):
             self._obey()
             if self.agree(self._is_snapshot_wanted) or self._is_due(param.snapshot):
                 self._fellows = self.gather()
-                if context.is_root_solver:
+                if context.is_root_solver or self._is_snapshot_wanted:
                     self.snapshot()
         # For the snapshot that the root solver takes at the end.
         self._fellows = self.gather()
