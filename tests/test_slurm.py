@@ -15,7 +15,7 @@ from miniature import Miniature
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 LONGEST = 900.0
 TRAINED = "experiments/scratch/seed0"
-ITERATIONS = 40
+ITERATIONS = 30
 # So that the wall-time, of which Slurm's shortest is a minute, comes before the end.
 PAUSE = 2.5
 
