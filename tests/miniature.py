@@ -99,7 +99,7 @@ class Miniature:
     def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake likewise, to its end."""
         with self.start(*options) as process:
-            stdout, stderr = process.communicate(timeout=400)
+            stdout, stderr = process.communicate(timeout=1200)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def run(self, *options: str) -> str:

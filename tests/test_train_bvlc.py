@@ -146,4 +146,4 @@ def test_bvlcs_build_is_not_asked_for_what_only_ours_can(bvlc, tmp_path):
     with bvlc.workplace({path.name: path for path in tmp_path.iterdir()}) as place:
         refused = place.module("caffetools.train", *TRAIN, "--precision", "bf16", check=False)
     assert refused.status == 1
-    assert refused.stderr.startswith("error: --precision and --compile are for Recaffe's runtime")
+    assert refused.stderr.startswith("error: --precision, --compile and --deterministic are for")
