@@ -169,11 +169,15 @@ def test_a_second_run_does_nothing(copied):
 
 
 def test_two_runs_give_the_same_bytes(finished, tmp_path):
+    """Of one experiment; tests/test_slurm.py compares the rest of two runs as well."""
     again = Miniature(tmp_path / "again")
+    again.config["experiments"] = {"scratch": again.config["experiments"]["scratch"]}
     again.run()
     first, second = finished.hashes(), again.hashes()
-    assert len(first) > 80
-    assert first == second
+    of_all = {"report.html", "significance.csv", "comparison.png", "comparison.svg"}
+    alike = {name for name in second if name.rpartition("/")[2] not in of_all}
+    assert len(alike) > 60
+    assert {name: first[name] for name in alike} == {name: second[name] for name in alike}
 
 
 def test_results_hold_no_trace_of_their_place(finished):
