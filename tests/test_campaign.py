@@ -22,4 +22,3 @@ def test_a_workflow_that_is_killed_again_and_again_ends_as_an_undisturbed_one(tm
     campaign.run(len(KINDS))
     assert campaign.rounds >= 1
     assert dict(campaign.kinds) == dict.fromkeys(KINDS, 1)
-    assert sum(count > 0 for count in campaign.hits.values()) >= 4
