@@ -60,3 +60,24 @@ def test_the_making_of_nets_is_left_out_of_what_commands_say():
     making = "import logging; logging.getLogger('recaffe.{}').info('said')"
     assert run("import caffe; " + making.format("solver")).stderr == "said\n"
     assert run("import caffe; " + making.format("making")).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("quiet", ["w"]),
+        ("normal", ["i", "w"]),
+        ("verbose", ["making", "d", "i", "w"]),
+        ("", ["i", "w"]),
+    ],
+)
+def test_the_environment_says_how_much_is_told(monkeypatch, told, said):
+    """Of other packages' debugging nothing in any case."""
+    monkeypatch.setenv("RECAFFE_LOG", told)
+    body = (
+        "import logging; log = logging.getLogger('caffetools.x'); "
+        "logging.getLogger('recaffe.making').info('making'); "
+        "logging.getLogger('matplotlib').debug('other'); log.debug('d'); log.info('i'); "
+        "log.warning('w')"
+    )
+    assert run(body).stderr.split() == said

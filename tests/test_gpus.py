@@ -120,3 +120,10 @@ def test_a_training_holds_the_gpu_that_it_computes_on(tmp_path, monkeypatch):
         assert told == [0, 1]
     with train._computation(options):
         assert told == [0, 1, 0]
+
+
+def test_a_gpu_that_is_neither_a_number_nor_any_is_told(capsys: pytest.CaptureFixture[str]):
+    needed = ["--solver", "s", "--snapshots", "s", "--output", "o", "--history", "h"]
+    with pytest.raises(SystemExit):
+        train.main([*needed, "--gpu", "first"])
+    assert "--gpu: expected the number of a GPU, or any; found 'first'" in capsys.readouterr().err

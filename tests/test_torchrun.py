@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -12,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recipes import write_lmdb
-from test_train_together import NET, RECORDS, SOLVER, final, parameters
+from test_train_together import ENVIRONMENT, final, here, parameters, write  # noqa: F401
 
 import caffe
 from caffe.commands import launched
@@ -21,28 +19,7 @@ from recaffe.context import context
 from recaffe.errors import DeviceError
 
 PROGRAMS = Path(sys.executable).parent
-ENVIRONMENT = {
-    **os.environ,
-    "GLOG_logtostderr": "1",
-    "GLOG_minloglevel": "0",
-    "OMP_NUM_THREADS": "1",
-}
 TRAIN = ("--no-python", str(PROGRAMS / "caffe"), "train", "-solver", "solver.prototxt")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(3)
-    images = random.integers(0, 256, (RECORDS, 1, 4, 4), dtype=np.uint8)
-    write_lmdb(Path("db"), images, random.integers(0, 3, RECORDS))
-    write(4)
-    return tmp_path
-
-
-def write(batch: int, max_iter: int = 6) -> None:
-    Path("net.prototxt").write_text(NET.replace("BATCH", str(batch)))
-    Path("solver.prototxt").write_text(SOLVER.replace("MAX", str(max_iter)))
 
 
 def torchrun(*words: str) -> subprocess.Popen[str]:
@@ -57,14 +34,14 @@ def torchrun(*words: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machines", [1, 2])
-def test_two_processes_train_as_one_does_on_twice_the_batch(machines):
+def test_two_processes_train_as_one_does_on_twice_the_batch(machines, monkeypatch):
     if machines == 1:
         started = [torchrun("--standalone", "--nproc-per-node", "2", *TRAIN)]
     else:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        ENVIRONMENT["GLOO_SOCKET_IFNAME"] = "lo"
+        monkeypatch.setitem(ENVIRONMENT, "GLOO_SOCKET_IFNAME", "lo")
         meeting = (
             *("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"),
             *("--rdzv-id", "7", "--rdzv-endpoint", f"127.0.0.1:{port}"),

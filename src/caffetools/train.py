@@ -289,6 +289,8 @@ def train(trainer: Trainer) -> Optional[int]:
 
 
 def _gpu(text: str) -> Union[int, str]:
+    if text != "any" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected the number of a GPU, or any; found {text!r}")
     return text if text == "any" else int(text)
 
 

@@ -14,6 +14,7 @@ import time
 import pytest
 from lenet_task import Task
 
+import caffe
 from caffetools import train
 from caffetools.history import read_rows
 
@@ -314,6 +315,19 @@ def test_other_weights_start_afresh(trained, task, monkeypatch, caplog):
     task.train("--weights", trained.weights)
     assert "starting afresh" in caplog.text
     assert read_rows(task.history)[1].loss < 1.5
+
+
+@pytest.mark.parametrize("option", [("--precision", "tf32"), ("--deterministic",)])
+def test_another_way_to_compute_starts_afresh(task, caplog, option):
+    task.train()
+    caplog.clear()
+    try:
+        task.train(*option)
+        assert "starting afresh" in caplog.text
+        assert "going on" not in caplog.text
+    finally:
+        caffe.set_precision("float32")
+        caffe.set_deterministic(False)
 
 
 def test_other_code_starts_afresh(trained, task, monkeypatch, caplog):

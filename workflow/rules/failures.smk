@@ -36,7 +36,9 @@ def alone(output):
     """The command that this run was started by, for one output."""
     targets = {str(target) for target in workflow.dag_settings.targets}
     words = [word for word in sys.argv[1:] if word != "--" and word not in targets]
-    return shlex.join(["snakemake", *words, "--", output])
+    # As it was called, such as .venv/bin/snakemake by `make run`.
+    program = sys.argv[0] if Path(sys.argv[0]).name == "snakemake" else "snakemake"
+    return shlex.join([program, *words, "--", output])
 
 
 onerror:

@@ -67,11 +67,13 @@ class Link:
     ) -> None:
         self.solver, self.device = solver, solver.net.device
         self.count, self.rank = context.solver_count, context.solver_rank
-        self._check(meeting)
-        if meeting != FROM_ENVIRONMENT or os.environ.get("LOCAL_WORLD_SIZE") == str(self.count):
+        # The file by which they find each other; torchrun has a place of its own.
+        self._file = None if meeting == FROM_ENVIRONMENT else Path(meeting)
+        self._check()
+        if self._file or os.environ.get("LOCAL_WORLD_SIZE") == str(self.count):
             for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(name, _loopback())
-        store = self._meet(meeting, wait)
+        store = self._meet(wait)
         on_gpu = self.device.type == "cuda"
         with self._told():
             # What is decided goes by the CPU, so that no GPU is waited for.
@@ -88,10 +90,14 @@ class Link:
             # The first messages open all ways, after which the place to meet is of no use.
             for device in (self.device, CPU):
                 dist.all_reduce(torch.zeros(1, device=device))
-        if self.rank == 0 and meeting != FROM_ENVIRONMENT:
-            Path(meeting).unlink(missing_ok=True)
+        if self.rank == 0:
+            self._remove_file()
 
-    def _check(self, meeting: str) -> None:
+    def _remove_file(self) -> None:
+        if self._file:
+            self._file.unlink(missing_ok=True)
+
+    def _check(self) -> None:
         if not 0 <= self.rank < self.count:
             raise SolverError(
                 f"solver_rank is {self.rank} where solver_count is {self.count}: expected a rank "
@@ -114,22 +120,21 @@ class Link:
                 f"torch {torch.__version__} has no NCCL, by which solvers on GPUs are joined; "
                 "install a CUDA build of torch for Linux"
             )
-        if meeting != FROM_ENVIRONMENT and not Path(meeting).parent.is_dir():
+        if self._file and not self._file.parent.is_dir():
             raise SolverError(
-                f"'{meeting}' is no place to meet: expected what caffe.NCCL.new_uid() gave in one "
-                "process of this machine"
+                f"'{self._file}' is no place to meet: expected what caffe.NCCL.new_uid() gave in "
+                "one process of this machine"
             )
 
-    def _meet(self, meeting: str, wait: timedelta) -> dist.Store:
+    def _meet(self, wait: timedelta) -> dist.Store:
         """Wait for the others, and see that they train the same net."""
-        store = _store(meeting, self.count)
+        store = dist.FileStore(str(self._file), self.count) if self._file else _store_of_torchrun()
         own = str([tuple(blob.shape) for blob in self.solver.net.learnable])
         store.set(f"net {self.rank}", own)
         try:
             store.wait([f"net {rank}" for rank in range(self.count)], wait)
         except RuntimeError:
-            if meeting != FROM_ENVIRONMENT:
-                Path(meeting).unlink(missing_ok=True)
+            self._remove_file()
             raise SolverLostError(
                 f"solver {self.rank} of {self.count} has waited for the others for "
                 f"{wait.total_seconds():g} s: start a process for each rank, all with the same "
@@ -225,10 +230,8 @@ class Link:
         ]
 
 
-def _store(meeting: str, count: int) -> dist.Store:
-    if meeting != FROM_ENVIRONMENT:
-        return dist.FileStore(meeting, count)
-    store, _, _ = next(iter(dist.rendezvous(meeting)))
+def _store_of_torchrun() -> dist.Store:
+    store, _, _ = next(iter(dist.rendezvous(FROM_ENVIRONMENT)))
     # torchrun may start all anew, with the store of before.
     return dist.PrefixStore(f"recaffe {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 

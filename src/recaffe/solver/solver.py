@@ -448,3 +448,4 @@ class Solver(ABC):
             SolverError: a history that does not fit this solver and net.
         """
         snapshots.restore(self, path)
+        self._fellows = []  # theirs are of another iteration
