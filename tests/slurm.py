@@ -22,6 +22,7 @@ PACKAGES = ("slurm-wlm", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 MARK = "# Written by Recaffe's tests, which write it anew."
 ETC = Path("/etc/slurm")
+CONFIGURATION = ("slurm.conf", "gres.conf", "cgroup.conf")
 MUNGE = Path("/run/munge")
 PATIENCE = 60.0
 # As `profiles/slurm`, for a machine without Slurm's accounting and with the files at hand.
@@ -72,6 +73,10 @@ def running(folder: Path) -> Iterator[None]:
             _stop(folder / f"{name}.pid")
         if own_munge:
             _stop(MUNGE / "munged.pid")
+        # With it, whoever asks Slurm waits 9 seconds for a controller that has ended, and
+        # every start of Snakemake asks.
+        for name in CONFIGURATION:
+            (ETC / name).unlink()
 
 
 def _write_configuration(folder: Path) -> None:

@@ -37,8 +37,13 @@ def source_digest(module: str) -> str:
     files = sorted(_reached(module).items())
     digest = hashlib.sha256()
     for name, path in files:
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+        digest.update(f"{name}\0{_content(path)}\0".encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _reached(module: str) -> dict[str, Path]:
@@ -49,7 +54,7 @@ def _reached(module: str) -> dict[str, Path]:
     while waiting:
         name = waiting.pop()
         seen.add(name)
-        found = dict(_files_of(name))
+        found = _files_of(name)
         files.update(found)
         for path in found.values():
             waiting |= _imports(path)
@@ -65,7 +70,12 @@ def _own_packages(module: str) -> set[str]:
     return {".".join(parents[:end]) for end in range(1, len(parents) + 1)}
 
 
-def _files_of(module: str) -> Iterator[tuple[str, Path]]:
+@cache
+def _files_of(module: str) -> dict[str, Path]:
+    return dict(_walk_files(module))
+
+
+def _walk_files(module: str) -> Iterator[tuple[str, Path]]:
     top = module.split(".")[0]
     path = _find(module)
     if path is None:
@@ -99,12 +109,20 @@ def _imports(source: Path) -> frozenset[str]:
     if source.suffix != ".py":
         return frozenset()
     names: list[str] = []
-    for node in ast.walk(ast.parse(source.read_bytes())):
+    for node in _statements(ast.parse(source.read_bytes()).body):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
     return frozenset(filter(None, map(_own_module, names)))
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements, also within others; no expressions, which are nine tenths of a tree."""
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, field, ()))
 
 
 def _own_module(name: str) -> Optional[str]:
