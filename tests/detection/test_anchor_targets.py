@@ -73,6 +73,15 @@ def test_an_anchor_that_ends_with_the_image_is_within_and_one_further_is_not():
     assert (short.labels.reshape(2, 4, 5)[0, :, 4] == -1).all()
 
 
+def test_just_07_is_positive_and_just_03_is_not_negative():
+    # The second is the truth, of 70 pixels; the others overlap it by 70 of 100, 70 of 110, 21 of 70
+    # and 18 of 70.
+    last = [[9.0, 9], [9, 6], [10, 9], [2, 6], [2, 5]]
+    base = torch.tensor([[0.0, 0, *corner] for corner in last])
+    targets = found([[16, 16, 25, 22, 1]], base=base)
+    assert targets.labels.reshape(5, 4, 5)[:, 1, 1].tolist() == [1, 1, -1, -1, 0]
+
+
 def test_all_best_anchors_of_a_ground_truth_are_positive():
     # Half-way between two cells: both overlap by 8 of 24, more than any, less than 0.7; the
     # ground truth of one pixel has its best where all others call the anchor negative.
