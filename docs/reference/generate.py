@@ -20,6 +20,7 @@ from caffe.commands import caffe, upgrade
 from caffetools.pretrained import registry
 from caffetools.pretrained.__main__ import facts
 from recaffe.layers import Layer, layer_class, layer_types
+from recaffe.layers.native import native_class, native_names
 from recaffe.proto import schema
 from recaffe.proto.schema import LayerParameter
 
@@ -48,6 +49,14 @@ def layers_page() -> str:
         ", ".join(f"[{name}](#{name.lower()})" for name in layer_types()) + "\n",
     ]
     parts += [_layer(name, layer_class(name)) for name in layer_types()]
+    parts.append(
+        "# Python layers that need no module\n\nWhat `python_param` names as `module` and `layer` "
+        "of py-faster-rcnn is computed here.\n"
+    )
+    for name in native_names():
+        cls = native_class(*name.rsplit(".", 1))
+        assert cls is not None
+        parts.append(_layer(name, cls))
     return "\n".join(parts)
 
 

@@ -65,6 +65,11 @@ class Layer:
         self._check_in_place()
         self._check_sizes(param)
 
+    @classmethod
+    def class_for(cls, param: Any) -> LayerClass:
+        """The class that computes the layer; another one where the type alone does not tell."""
+        return cls
+
     @property
     def top_count(self) -> int:
         """How many tops there are, those without a name included."""
@@ -231,6 +236,7 @@ class BlobLayer(Layer):
 
 
 AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
+LayerClass = type[Layer]
 _LAYERS: dict[str, type[Layer]] = {}
 
 
@@ -269,4 +275,4 @@ def make_layer(param: Any, phase: int) -> Layer:
             f"layer '{param.name}': unknown layer type '{param.type}'; "
             f"known: {', '.join(layer_types())}"
         )
-    return _LAYERS[param.type](param, phase)
+    return _LAYERS[param.type].class_for(param)(param, phase)

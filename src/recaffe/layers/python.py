@@ -10,7 +10,8 @@ from typing import Any
 from recaffe.blob import Blob
 from recaffe.context import context
 from recaffe.errors import NoSuchMethodError
-from recaffe.layers.base import BlobLayer, Shape, register
+from recaffe.layers.base import BlobLayer, LayerClass, Shape, register
+from recaffe.layers.native import native_class
 from recaffe.user import UserBlob, UserLayer
 
 # Where it is set, the modules that nets may name, parted by commas; the pipeline sets it, so that
@@ -27,6 +28,11 @@ class Python(BlobLayer):
     its folder is in PYTHONPATH or beside the program. Where the environment has
     ``RECAFFE_PYTHON_LAYERS``, only modules that it names, parted by commas, are imported. An
     exception of the user's code goes on as it is, with a note that names the layer.
+
+    Those layers of py-faster-rcnn that are computed here need no module: ``ProposalLayer``,
+    ``AnchorTargetLayer`` and ``ProposalTargetLayer`` of ``rpn``. One of that name of a user's own
+    is taken only where ``RECAFFE_PYTHON_LAYERS`` names its module.
+
     ``share_in_parallel`` is for the threads of several GPUs in one process, which are not there:
     of several solvers that train together each must have a process of its own, and say so.
 
@@ -39,6 +45,13 @@ class Python(BlobLayer):
     bottoms = (0, None)
     tops = (0, None)
     in_place = True
+
+    @classmethod
+    def class_for(cls, param: Any) -> LayerClass:
+        module, layer = param.python_param.module, param.python_param.layer
+        if module in os.environ.get(ALLOWED, "").split(","):
+            return cls
+        return native_class(module, layer) or cls
 
     def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
         super().attach(bottoms, tops)
