@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from recaffe.layers import Layer
 from recaffe.layers.python import Python
+from recaffe.layers.roi_data import RoIDataLayer
 from recaffe.net import Net
 from recaffe.user import UserBlob, UserBlobs, UserLayer
 
@@ -30,6 +32,23 @@ class BuiltInLayer(UserLayer):
             blob.reshape(shape)
 
 
+class BuiltInRoIData(BuiltInLayer):
+    """py-faster-rcnn's layer of images, which is computed here, as its training script knows it."""
+
+    _runtime: RoIDataLayer
+
+    def set_roidb(self, roidb: Iterable[Mapping[str, Any]]) -> None:
+        """Read these images from now on: dicts with image, boxes, gt_classes and flipped."""
+        self._runtime.set_roidb(roidb)
+
+
+def view_of(layer: Layer) -> UserLayer:
+    """A layer as users see it."""
+    if isinstance(layer, Python):
+        return layer.user
+    return (BuiltInRoIData if isinstance(layer, RoIDataLayer) else BuiltInLayer)(layer)
+
+
 class Views:
     """The views of one net, each made when it is first asked for, as pycaffe keeps them.
 
@@ -41,10 +60,7 @@ class Views:
 
     @cached_property
     def layers(self) -> list[UserLayer]:
-        return [
-            layer.user if isinstance(layer, Python) else BuiltInLayer(layer)
-            for layer in self._net.layers
-        ]
+        return [view_of(layer) for layer in self._net.layers]
 
     @cached_property
     def layer_dict(self) -> OrderedDict[str, UserLayer]:

@@ -9,6 +9,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from small_detector import python
 from small_nets import TEST, TRAIN, build, inputs, run, run_back
 
 import caffe
@@ -17,15 +18,6 @@ from recaffe.detection.anchors import base_anchors
 from recaffe.detection.proposals import TEST_LIMITS, TRAIN_LIMITS, propose
 from recaffe.errors import LayerError
 from recaffe.layers.native import answers, native_class, native_names
-
-
-def python(name: str, module: str, layer: str, param_str: str, bottoms: str, tops: str) -> str:
-    names = "".join(f' bottom: "{bottom}"' for bottom in bottoms.split())
-    names += "".join(f' top: "{top}"' for top in tops.split())
-    return (
-        f'layer {{ name: "{name}" type: "Python"{names} python_param {{ module: "{module}" '
-        f'layer: "{layer}" param_str: "{param_str}" }} }}\n'
-    )
 
 
 def proposal(param_str: str = "'feat_stride': 16", tops: str = "rois") -> str:
@@ -230,6 +222,7 @@ def test_a_users_own_module_is_taken_where_it_is_allowed_by_name(monkeypatch, tm
 
 def test_those_that_are_answered_for():
     assert native_names() == [
+        "roi_data_layer.layer.RoIDataLayer",
         "rpn.anchor_target_layer.AnchorTargetLayer",
         "rpn.proposal_layer.ProposalLayer",
         "rpn.proposal_target_layer.ProposalTargetLayer",

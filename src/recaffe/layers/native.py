@@ -82,11 +82,11 @@ class NativeLayer(Layer):
         return found
 
     def settings(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``param_str`` says, a YAML mapping of numbers, and tuples of numbers.
+        """What ``param_str`` says, a YAML mapping.
 
         Args:
-            defaults: every setting that there is; None for one that must be given. A tuple stands
-                for a setting of several numbers.
+            defaults: every setting that there is, each of its default's kind: a text, true or
+                false, several numbers, or one; None for a number that must be given.
 
         Raises:
             LayerError: no such mapping.
@@ -109,15 +109,24 @@ class NativeLayer(Layer):
                 raise self.error(
                     f"param_str: no setting {name!r} is known; known: {', '.join(defaults)}"
                 )
-            several = isinstance(defaults[name], tuple)
-            values = value if several and isinstance(value, (list, tuple)) else [value]
-            if not values or not all(map(_is_number, values)):
-                expected = "numbers, such as [8, 16, 32]" if several else "a number"
-                raise self.error(f"param_str: {name}: expected {expected}, found {value!r}")
-            found[name] = tuple(values) if several else value
+            found[name] = self._checked(name, value, defaults[name])
         if missing := [name for name in defaults if {**defaults, **found}[name] is None]:
             raise self.error(f"param_str needs '{missing[0]}': say \"'{missing[0]}': ...\"")
         return {**defaults, **found}
+
+    def _checked(self, name: str, value: Any, default: Any) -> Any:
+        if isinstance(default, (bool, str)):
+            expected = "true or false" if isinstance(default, bool) else "a text"
+            fits = type(value) is type(default)
+        elif isinstance(default, tuple):
+            expected = "numbers, such as [8, 16, 32]"
+            values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+            fits = bool(values) and all(map(_is_number, values))
+        else:
+            expected, fits = "a number", _is_number(value)
+        if not fits:
+            raise self.error(f"param_str: {name}: expected {expected}, found {value!r}")
+        return values if isinstance(default, tuple) else value
 
 
 class _Loader(yaml.SafeLoader):

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from recaffe.context import CPU, context
-from recaffe.data.batches import Batch
 from recaffe.data.prefetch import Prefetcher
 from recaffe.data.transformer import Transformer
 from recaffe.layers.base import Layer, Shape
 
 
 class Source(Protocol):
-    """Makes batches: images ``(N, *image_shape)`` and labels ``(N,)``.
+    """Makes batches: images ``(N, *image_shape)`` and labels ``(N,)``, or what else the tops are.
 
     :meth:`state` tells of what the next batch follows from, for another source to go on.
     """
@@ -26,7 +25,7 @@ class Source(Protocol):
     batch_size: int
     image_shape: tuple[int, ...]
 
-    def load(self) -> Batch: ...
+    def load(self) -> tuple[Tensor, ...]: ...
 
     def state(self) -> dict[str, Any]: ...
 
@@ -60,7 +59,7 @@ class Prefetching(Layer):
         self._device = context.device
         self._source = self.make_source()
         self._state = self._source.state()
-        self._prefetcher: Prefetcher[tuple[Batch, dict[str, Any]]] | None = None
+        self._prefetcher: Prefetcher[tuple[tuple[Tensor, ...], dict[str, Any]]] | None = None
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         batch_size = self._source.batch_size
@@ -79,11 +78,20 @@ class Prefetching(Layer):
         return self._state
 
     def set_run_state(self, state: Mapping[str, Any]) -> None:
+        self._close()
+        self._source.set_state(state)
+        self._state = self._source.state()
+
+    def replace_source(self, source: Source) -> None:
+        """Take batches from another source from now on."""
+        self._close()
+        self._source = source
+        self._state = source.state()
+
+    def _close(self) -> None:
         if self._prefetcher is not None:
             self._prefetcher.close()
             self._prefetcher = None
-        self._source.set_state(state)
-        self._state = self._source.state()
 
     def check_batch_size(self, batch_size: int) -> None:
         if batch_size < 1:
@@ -94,7 +102,7 @@ class Prefetching(Layer):
         return Transformer(self.param.transform_param, self.phase, random_seed(), self.name)
 
 
-def _load(source: Source) -> tuple[Batch, dict[str, Any]]:
+def _load(source: Source) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
     return source.load(), source.state()
 
 

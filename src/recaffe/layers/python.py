@@ -29,8 +29,9 @@ class Python(BlobLayer):
     ``RECAFFE_PYTHON_LAYERS``, only modules that it names, parted by commas, are imported. An
     exception of the user's code goes on as it is, with a note that names the layer.
 
-    Those layers of py-faster-rcnn that are computed here need no module: ``ProposalLayer``,
-    ``AnchorTargetLayer`` and ``ProposalTargetLayer`` of ``rpn``. One of that name of a user's own
+    Those layers of py-faster-rcnn that are computed here need no module: ``RoIDataLayer`` of
+    ``roi_data_layer``, ``ProposalLayer``, ``AnchorTargetLayer`` and ``ProposalTargetLayer`` of
+    ``rpn``. One of that name of a user's own
     is taken only where ``RECAFFE_PYTHON_LAYERS`` names its module.
 
     ``share_in_parallel`` is for the threads of several GPUs in one process, which are not there:

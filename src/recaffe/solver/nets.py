@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recaffe.context import context
+from recaffe.detection.folding import unfold
 from recaffe.errors import SolverError
 from recaffe.net import Net, load_weights
 from recaffe.proto.schema import TEST, TRAIN, NetParameter, NetState
@@ -90,4 +91,4 @@ def _load(net: Net, param: Any) -> None:
     for path in files:
         logger.info("Finetuning from %s", path)
     if files:
-        load_weights(net, files)
+        unfold(net, load_weights(net, files).copied)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recaffe.context import context
+from recaffe.detection import folding
 from recaffe.errors import DataError, FormatError
 from recaffe.layers.base import Layer
 
@@ -31,6 +32,8 @@ def take(solver: Solver) -> bytes:
             for device, generator in context.generators.items()
         },
         "nets": [_taken(net) for net in _nets(solver)],
+        # What a snapshot's folded weights do not tell to the bit; the same in all solvers.
+        "exact": folding.exact(solver.net) if context.is_root_solver else {},
     }
     return json.dumps(state, separators=(",", ":")).encode()
 
@@ -57,7 +60,7 @@ def give(solver: Solver, content: bytes, path: str) -> None:
     """
     try:
         state = json.loads(content)
-        fellows = state.get("fellows", [])
+        exact, fellows = state.get("exact", {}), state.get("fellows", [])
         if context.solver_rank and len(fellows) == context.solver_count - 1:
             state = fellows[context.solver_rank - 1]
         derives = context.solver_rank != state.get("rank", 0)
@@ -65,6 +68,7 @@ def give(solver: Solver, content: bytes, path: str) -> None:
             _set_generator(name, generator, derives)
         for net, told in zip(_nets(solver), state["nets"], strict=False):
             _give_layers(net, told)
+        folding.set_exact(solver.net, exact)
     except DataError as error:
         raise FormatError(
             f"{path}: cannot go on where it stopped: {error}. Restore with the net and data that "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recaffe.detection.folding import folded, unfold
 from recaffe.errors import SolverError
 from recaffe.net import Net, load_weights, save_weights
 from recaffe.proto import hdf5
@@ -77,7 +78,8 @@ def write_snapshot(solver: Solver) -> tuple[Path, Path]:
     stem = f"{param.snapshot_prefix}_iter_{solver.iteration}"
     weights, state = Path(f"{stem}.caffemodel{ending}"), Path(f"{stem}.solverstate{ending}")
     logger.info("Snapshotting to %s file %s", kind, weights)
-    save_weights(solver.net, weights, with_diff=param.snapshot_diff)
+    with folded(solver.net):
+        save_weights(solver.net, weights, with_diff=param.snapshot_diff)
     saved = SavedState(
         iteration=solver.iteration,
         learned_net=str(weights),
@@ -106,7 +108,8 @@ def restore(solver: Solver, path: str | Path) -> None:
             f"{path}: names its weights by an empty path; leave learned_net out to keep the net's"
         )
     if saved.learned_net is not None:
-        load_weights(solver.net, _beside(Path(path), Path(saved.learned_net)))
+        weights = _beside(Path(path), Path(saved.learned_net))
+        unfold(solver.net, load_weights(solver.net, weights).copied)
     logger.info("SGDSolver: restoring history")
     solver.set_history(saved.history)
     if saved.run:
