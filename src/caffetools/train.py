@@ -5,7 +5,7 @@ given, if it was written under the same solver, net, weights, data and code. On 
 and SIGINT it takes a snapshot and ends. ``history.csv`` is described in
 :mod:`caffetools.history`; its test columns come from the solver's first test net, every
 ``test_interval`` iterations and at the end. ``gradients.csv`` is described in
-:mod:`caffetools.magnitudes`.
+:mod:`caffetools.magnitudes`, ``losses.csv`` in :mod:`caffetools.loss_parts`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from tqdm import tqdm
 
 from caffetools import prototxt, snapshots
 from caffetools.cli import ToolError, run
+from caffetools.detection import training
 from caffetools.digest import source_digest
 from caffetools.files import sha256, whole_file
 from caffetools.gpus import free_gpu
 from caffetools.history import Row, read_rows, write_history
+from caffetools.loss_parts import Parts, names_of, parts_of, read_losses, write_losses
 from caffetools.magnitudes import Recorder, read_magnitudes, write_magnitudes
 from caffetools.metrics import count_errors
 from caffetools.nets import loss as loss_of
@@ -61,15 +63,19 @@ class Trainer:
         self.param = prototxt.read_solver(solver_file)
         self.folder = folder
         self._history, self._gradients = folder / "history.csv", folder / "gradients.csv"
+        self._losses = folder / "losses.csv"
         self.solver = caffe.get_solver(str(self._write_solver()))
         self._magnitudes = Recorder(self.solver, self.param.max_iter)
         # Nobody looks between data and loss here, and our runtime need not keep what is there.
         self._step = getattr(self.solver, "step_unseen", self.solver.step)
         net = prototxt.read_net(_net_file(solver_file, self.param))
-        self._scores, self._labels = prototxt.scores_and_labels(
-            prototxt.phase_view(net, prototxt.TEST)
-        )
+        self._is_detector = training.is_detector(net)
+        if self.param.test_iter:
+            self._scores, self._labels = prototxt.scores_and_labels(
+                prototxt.phase_view(net, prototxt.TEST)
+            )
         self.rows: list[Row] = []
+        self._parts: list[Parts] = []
         if not self._resume() and weights is not None:
             self._start_from(weights)
 
@@ -99,7 +105,9 @@ class Trainer:
                     "Rename the net's layers to those to start from, or train without weights"
                 )
             require_same_colours(weights, self.solver.net.params)
-        self.solver.net.copy_from(str(weights))
+        loaded = self.solver.net.copy_from(str(weights))
+        if self._is_detector:
+            training.unfold(self.solver.net, loaded.copied)
 
     def _resume(self) -> bool:
         for iteration, state in snapshots.newest_first(self.folder):
@@ -121,8 +129,11 @@ class Trainer:
         if [row.iteration for row in rows] != list(range(iteration + 1)):
             raise ToolError(f"{self._history} has not every iteration before it")
         magnitudes = self._magnitudes.checked(read_magnitudes(self._gradients), iteration)
+        parts = [part for part in read_losses(self._losses)[1] if part.iteration <= iteration]
+        if len(parts) != iteration:
+            raise ToolError(f"{self._losses} has not every iteration before it")
         self.solver.restore(str(state))
-        self.rows, self._magnitudes.rows = rows, magnitudes
+        self.rows, self._magnitudes.rows, self._parts = rows, magnitudes, parts
 
     @property
     def iteration(self) -> int:
@@ -139,6 +150,7 @@ class Trainer:
             with self._magnitudes.recording(self.iteration + 1):
                 self._step(1)
             self.rows.append(Row(self.iteration, loss_of(self.solver.net), rate))
+            self._parts.append(parts_of(self.solver.net, self.iteration))
             # Before the test, which is made again by whoever goes on from here: a training that
             # is made longer does not test where this one ends.
             if self._is_snapshot_due():
@@ -185,6 +197,7 @@ class Trainer:
         # The tables first: they must hold every iteration that a snapshot does.
         write_history(self._history, self.rows)
         write_magnitudes(self._gradients, self._magnitudes.rows)
+        self._write_losses(self._losses)
         self.solver.snapshot()
         snapshots.seal(self.folder, self.iteration)
 
@@ -193,13 +206,27 @@ class Trainer:
         if not snapshots.has_whole(self.folder, self.iteration):
             self.snapshot()
 
-    def save(self, weights: Path, history: Path, gradients: Optional[Path] = None) -> None:
-        """Write the results: the weights as they are now, the history and the magnitudes."""
+    def _write_losses(self, path: Path) -> None:
+        write_losses(path, names_of(self.solver.net), self._parts)
+
+    def save(
+        self,
+        weights: Path,
+        history: Path,
+        gradients: Optional[Path] = None,
+        losses: Optional[Path] = None,
+    ) -> None:
+        """Write the results: the weights as they are now, and the tables."""
         with whole_file(weights) as partial:
-            self.solver.net.save(str(partial))
+            if self._is_detector:
+                training.publish(self.solver.net, partial)
+            else:
+                self.solver.net.save(str(partial))
         write_history(history, self.rows)
         if gradients is not None:
             write_magnitudes(gradients, self._magnitudes.rows)
+        if losses is not None:
+            self._write_losses(losses)
 
 
 def fingerprint(solver_file: Path, weights: Optional[Path], computation: str = "") -> str:
@@ -209,20 +236,23 @@ def fingerprint(solver_file: Path, weights: Optional[Path], computation: str = "
 
     Of the solver all but when it ends, takes snapshots and tells of itself; so a training can be
     made longer, unless its learning rate follows from its length. The data are told by their
-    LMDBs' manifests, where there are some beside them.
+    LMDBs' manifests, where there are some beside them; those of a detector by the file that names
+    its images with their checksums.
     """
     solver = prototxt.read_solver(solver_file)
     net_file = _net_file(solver_file, solver)
     for field in _NO_MATTER:
         if field != "max_iter" or solver.lr_policy != "poly":
             solver.ClearField(field)
-    layers = prototxt.read_net(net_file).layer
+    net = prototxt.read_net(net_file)
+    layers = net.layer
     sources = sorted({layer.data_param.source for layer in layers} - {""})
     files = [
         net_file,
         *([weights] if weights else []),
         *(Path(f"{source}.json") for source in sources),
         *(Path(layer.transform_param.mean_file) for layer in layers),
+        *training.image_files(net),
     ]
     parts = [f"{sha256(path)} {path.name}" for path in files if path.is_file()]
     # As many threads as there are, so many parts has a sum.
@@ -334,6 +364,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--output", type=Path, required=True, help=".caffemodel to write")
     parser.add_argument("--history", type=Path, required=True, help="history.csv to write")
     parser.add_argument("--gradients", type=Path, help="gradients.csv to write")
+    parser.add_argument("--losses", type=Path, help="losses.csv to write, each loss by itself")
     parser.add_argument(
         "--gpu", type=_gpu, metavar="N",
         help="number of the GPU to train on, or any: one that no other such training has, which "
@@ -361,7 +392,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
         signal_number = train(trainer)
         if signal_number is not None:
             return 128 + signal_number
-        trainer.save(options.output, options.history, options.gradients)
+        trainer.save(options.output, options.history, options.gradients, options.losses)
     return None
 
 

@@ -41,6 +41,8 @@ def read_roidb(source: str, root: str, classes: int) -> list[Objects]:
 
         {"image": "a.jpg", "boxes": [[10, 20, 109, 219]], "classes": [3]}
 
+    It may tell the image's ``sha256`` as well, for those who ask whether it changed.
+
     Args:
         root: what stands before each path, as it is.
         classes: how many there are, the background's included.
@@ -72,7 +74,8 @@ def _line(line: str, place: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: no JSON: {error}") from None
     names = {"image", "boxes", "classes"}
-    if not isinstance(found, dict) or set(found) != names or not isinstance(found["image"], str):
+    own = set(found) - {"sha256"} if isinstance(found, dict) else set()
+    if own != names or not isinstance(found["image"], str):
         raise DataError(
             f'{place}: expected {{"image": path, "boxes": [[x1, y1, x2, y2], …], "classes": '
             f"[…]}}, found {line.strip()[:80]!r}"
