@@ -48,12 +48,12 @@ def smooth_l1(name: str, bottoms: str, sigma: float = 1) -> str:
     )
 
 
-def train_net(settings: str, classes: int = CLASSES) -> str:
-    """One anchor shape for each of three ratios, of 2 cells of 16 pixels; 3 anchors a cell."""
-    scales = "'feat_stride': 16, 'scales': [2]"
+# Three anchors, one of each ratio, twice as large as a cell of 16 pixels.
+ANCHORS = "{'feat_stride': 16, 'scales': [2]}"
+
+
+def _features() -> str:
     return "".join([
-        'name: "small"\n',
-        data(settings, classes),
         conv("conv1", "data", 8, 5, 4),
         'layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }\n',
         conv("conv2", "conv1", 8, 3, 4),
@@ -64,25 +64,21 @@ def train_net(settings: str, classes: int = CLASSES) -> str:
           top: "rpn_cls_score_reshape"
           reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 0 } } }
         """,
-        python("rpn-data", "rpn.anchor_target_layer", "AnchorTargetLayer", f"{{{scales}}}",
-               "rpn_cls_score gt_boxes im_info data",
-               "rpn_labels rpn_bbox_targets rpn_inside rpn_outside"),
-        """layer { name: "rpn_loss_cls" type: "SoftmaxWithLoss" bottom: "rpn_cls_score_reshape"
-          bottom: "rpn_labels" top: "rpn_loss_cls" propagate_down: true propagate_down: false
-          loss_param { ignore_label: -1 normalize: true } }
-        """,
-        smooth_l1("rpn_loss_bbox", "rpn_bbox_pred rpn_bbox_targets rpn_inside rpn_outside", 3),
-        """layer { name: "rpn_cls_prob" type: "Softmax" bottom: "rpn_cls_score_reshape"
+    ])  # fmt: skip
+
+
+def _proposals(top: str) -> str:
+    return """layer { name: "rpn_cls_prob" type: "Softmax" bottom: "rpn_cls_score_reshape"
           top: "rpn_cls_prob" }
         layer { name: "rpn_cls_prob_reshape" type: "Reshape" bottom: "rpn_cls_prob"
           top: "rpn_cls_prob_reshape"
           reshape_param { shape { dim: 0 dim: 6 dim: -1 dim: 0 } } }
-        """,
-        python("proposal", "rpn.proposal_layer", "ProposalLayer", f"{{{scales}}}",
-               "rpn_cls_prob_reshape rpn_bbox_pred im_info", "rpn_rois"),
-        python("roi-data", "rpn.proposal_target_layer", "ProposalTargetLayer",
-               f"'num_classes': {classes}", "rpn_rois gt_boxes",
-               "rois labels bbox_targets bbox_inside bbox_outside"),
+        """ + python("proposal", "rpn.proposal_layer", "ProposalLayer", ANCHORS,
+                     "rpn_cls_prob_reshape rpn_bbox_pred im_info", top)  # fmt: skip
+
+
+def _heads(classes: int) -> str:
+    return "".join([
         """layer { name: "roi_pool" type: "ROIPooling" bottom: "conv2" bottom: "rois"
           top: "roi_pool" roi_pooling_param { pooled_w: 3 pooled_h: 3 spatial_scale: 0.0625 } }
         """,
@@ -91,10 +87,48 @@ def train_net(settings: str, classes: int = CLASSES) -> str:
         'layer { name: "drop6" type: "Dropout" bottom: "fc6" top: "fc6" }\n',
         product("cls_score", "fc6", classes),
         product("bbox_pred", "fc6", 4 * classes),
+    ])  # fmt: skip
+
+
+def train_net(settings: str, classes: int = CLASSES) -> str:
+    """The net that learns, in both its stages at once."""
+    return "".join([
+        'name: "small"\n',
+        data(settings, classes),
+        _features(),
+        python("rpn-data", "rpn.anchor_target_layer", "AnchorTargetLayer", ANCHORS,
+               "rpn_cls_score gt_boxes im_info data",
+               "rpn_labels rpn_bbox_targets rpn_inside rpn_outside"),
+        """layer { name: "rpn_loss_cls" type: "SoftmaxWithLoss" bottom: "rpn_cls_score_reshape"
+          bottom: "rpn_labels" top: "rpn_loss_cls" propagate_down: true propagate_down: false
+          loss_param { ignore_label: -1 normalize: true } }
+        """,
+        smooth_l1("rpn_loss_bbox", "rpn_bbox_pred rpn_bbox_targets rpn_inside rpn_outside", 3),
+        _proposals("rpn_rois"),
+        python("roi-data", "rpn.proposal_target_layer", "ProposalTargetLayer",
+               f"'num_classes': {classes}", "rpn_rois gt_boxes",
+               "rois labels bbox_targets bbox_inside bbox_outside"),
+        _heads(classes),
         """layer { name: "loss_cls" type: "SoftmaxWithLoss" bottom: "cls_score" bottom: "labels"
           top: "loss_cls" propagate_down: true propagate_down: false }
         """,
         smooth_l1("loss_bbox", "bbox_pred bbox_targets bbox_inside bbox_outside"),
+    ])  # fmt: skip
+
+
+def detecting_net(classes: int = CLASSES) -> str:
+    """The net that detects with what :func:`train_net` learnt."""
+    return "".join([
+        'name: "small"\n',
+        """layer { name: "data" type: "Input" top: "data"
+          input_param { shape { dim: 1 dim: 3 dim: 96 dim: 160 } } }
+        layer { name: "im_info" type: "Input" top: "im_info"
+          input_param { shape { dim: 1 dim: 3 } } }
+        """,
+        _features(),
+        _proposals("rois"),
+        _heads(classes),
+        'layer { name: "cls_prob" type: "Softmax" bottom: "cls_score" top: "cls_prob" }\n',
     ])  # fmt: skip
 
 
