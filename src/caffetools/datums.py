@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
-import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -15,7 +13,6 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.cli import ToolError
 from caffetools.datum_fields import Fields, read_fields, tagged_floats
-from caffetools.images import MAX_PIXELS, fault_in
 from caffetools.records.facts import as_text
 
 
@@ -44,23 +41,6 @@ def encoded_datum_bytes(data: bytes, label: int) -> bytes:
     return bytes(caffe_pb2.Datum(data=data, label=label, encoded=True).SerializeToString())
 
 
-def encode(image: np.ndarray, kind: str) -> bytes:
-    """A uint8 image ``(H, W, C)`` as a file of this kind (``png``, ``jpg`` ...).
-
-    Raises :class:`ToolError` where OpenCV writes no such files, or none of that size.
-    """
-    try:
-        whole, content = cv2.imencode(f".{kind}", image)
-    except cv2.error as error:
-        raise ToolError(f"{kind}: OpenCV cannot encode images so; take png or jpg") from error
-    if not whole:
-        height, width = image.shape[:2]
-        raise ToolError(
-            f"{kind}: {width} x {height} pixels are too many for it; store a smaller one"
-        )
-    return bytes(content.tobytes())
-
-
 def pixels_of(value: Union[bytes, memoryview]) -> np.ndarray:
     """:func:`pixels` of a serialized ``Datum``; ValueError as well where it is none."""
     try:
@@ -70,15 +50,19 @@ def pixels_of(value: Union[bytes, memoryview]) -> np.ndarray:
     return pixels(fields)
 
 
-def pixels(fields: Fields, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def pixels(fields: Fields, max_pixels: Optional[int] = None) -> np.ndarray:
     """The values (channels, height, width): uint8, or float32 of float_data.
 
     Raw bytes are a view into the record. ValueError, saying why, where there are none: where they
     are not as many as the shape tells, or the image is not whole, is none that OpenCV decodes to
-    8 bits, as Caffe asks for, or has more than ``max_pixels``.
+    8 bits, as Caffe asks for, or has more than ``max_pixels`` (:data:`caffetools.images.MAX_PIXELS`
+    where none are given).
     """
     if fields.encoded:
-        return _decoded(fields.data, max_pixels)
+        # Not at the top: OpenCV takes longer to load than the mean of a thousand raw images.
+        from caffetools.encoded_images import decoded
+
+        return decoded(fields.data, max_pixels)
     # Of both Caffe reads data alone.
     count = len(fields.data) or fields.float_count
     if not count:
@@ -93,23 +77,6 @@ def pixels(fields: Fields, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if len(fields.data):
         return np.frombuffer(fields.data, np.uint8).reshape(fields.shape)
     return np.concatenate(fields.floats).reshape(fields.shape)
-
-
-def _decoded(data: memoryview, max_pixels: int) -> np.ndarray:
-    if not len(data):
-        raise ValueError("it is encoded, and has no data")
-    reason = fault_in(io.BytesIO(data), max_pixels)
-    if reason:
-        raise ValueError(f"its image {reason}")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError("its image is cut off or damaged: OpenCV cannot decode it")
-    if image.dtype != np.uint8:
-        raise ValueError(f"its image has values of type {image.dtype}, and Caffe takes 8 bits")
-    return np.atleast_3d(image).transpose(2, 0, 1)
 
 
 def datum_image(datum: Any) -> np.ndarray:

@@ -39,7 +39,8 @@ from caffetools import databases
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError, run
 from caffetools.databases import LONGEST_KEY
-from caffetools.datums import datum_bytes, encode, encoded_datum_bytes, planes_bytes
+from caffetools.datums import datum_bytes, encoded_datum_bytes, planes_bytes
+from caffetools.encoded_images import encode
 from caffetools.files import whole_directory, write_json
 from caffetools.fitting import MODES, Fit
 from caffetools.folders import lies_inside, refuse_foreign

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -27,8 +26,8 @@ from caffetools.datums import pixels_of
 from caffetools.files import whole_file
 from caffetools.weights import array
 
-# Of so many images the sums of bytes are exact in float32: below 2 ** 24.
-_BLOCK = 65_000
+# Of so many images the sums of bytes fit into 16 bits: below 2 ** 16.
+_BLOCK = 257
 
 LOG = logging.getLogger("caffetools.mean")
 
@@ -38,7 +37,7 @@ def mean(database: Path, backend: str = "lmdb") -> np.ndarray:
 
     Raises :class:`ToolError` if it is none or empty or a record's shape is not the first's.
     """
-    total, block, count = np.zeros(0), np.zeros(0, np.float32), 0
+    total, block, count = np.zeros(0), np.zeros(0, np.uint16), 0
     for key, value in databases.views(database, backend):
         try:
             image = pixels_of(value)
@@ -46,17 +45,15 @@ def mean(database: Path, backend: str = "lmdb") -> np.ndarray:
             raise ToolError(f"{database}, record {_shown(bytes(key))}: {error}") from error
         if not count:
             # Float64 holds sums of bytes exactly for the first 35 million million images.
-            total, block = np.zeros(image.shape), np.zeros(image.shape, np.float32)
+            total, block = np.zeros(image.shape), np.zeros(image.shape, np.uint16)
         if image.shape != total.shape:
             raise ToolError(
                 f"{database}, record {_shown(bytes(key))}: expected the first record's shape "
                 f"(channels, height, width) {total.shape}, found {image.shape}; convert the "
                 "images again with --width and --height"
             )
-        if image.dtype == np.uint8 and image.flags.c_contiguous:
-            # Half of the time that NumPy takes, or that float64 sums take.
-            width = image.shape[-1]
-            cv2.accumulate(image.reshape(-1, width), block.reshape(-1, width))
+        if image.dtype == np.uint8:
+            block += image  # a fifth of the time that a sum in float64 takes
         else:
             total += image
         count += 1

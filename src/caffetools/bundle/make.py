@@ -28,7 +28,8 @@ from caffetools.bundle import contents, parity, preprocessing, readers
 from caffetools.bundle.preprocessing import Preprocessing
 from caffetools.bundle.provenance import provenance
 from caffetools.cli import ToolError, run
-from caffetools.datums import encode, encoded_datum_bytes, pixels_of
+from caffetools.datums import encoded_datum_bytes, pixels_of
+from caffetools.encoded_images import encode
 from caffetools.evaluate import class_names
 from caffetools.files import whole_directory, write_json
 from caffetools.folders import lies_inside, refuse_foreign

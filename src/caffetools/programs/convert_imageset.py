@@ -23,7 +23,8 @@ from caffe.proto import caffe_pb2
 from caffetools import databases
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError
-from caffetools.datums import datum_bytes, encode, encoded_datum_bytes
+from caffetools.datums import datum_bytes, encoded_datum_bytes
+from caffetools.encoded_images import encode
 from caffetools.files import whole_directory
 from caffetools.images import read_image
 from caffetools.programs.program import LOG, Parser, number, run

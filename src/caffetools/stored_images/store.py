@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 
 from caffetools.cli import ToolError
-from caffetools.datums import encode
+from caffetools.encoded_images import encode
 from caffetools.files import whole_directory, whole_file
 from caffetools.folders import lies_inside, refuse_foreign
 
