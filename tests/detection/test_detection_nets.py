@@ -18,6 +18,7 @@ from caffetools.deploy import without_training
 from caffetools.detection import nets
 from caffetools.detection.nets.__main__ import main
 from caffetools.detection.nets.classes import set_classes
+from caffetools.heads import replace_head
 from caffetools.pretrained import nets as pretrained
 
 NAMES = tuple(nets.NETS)
@@ -434,6 +435,16 @@ def test_a_net_without_the_heads_is_told_of_with_the_layers_it_has():
         set_classes(caffe_pb2.NetParameter(), 5)
 
 
+def test_heads_get_new_names_after_other_classes():
+    """So that weights of a detector of other classes are not sought for them."""
+    net = set_classes(nets.train_net("vgg16", 21), 5)
+    for head, outputs in (("cls_score", 5), ("bbox_pred", 20)):
+        net = replace_head(net, head, f"{head}_5", outputs)
+    layers = {layer.name: layer for layer in net.layer}
+    assert list(layers["loss_cls"].bottom) == ["cls_score_5", "labels"]
+    assert layers["loss_bbox"].bottom[0] == "bbox_pred_5"
+
+
 @pytest.mark.parametrize("place", ["input-data", "roi-data"])
 def test_a_layer_that_is_not_told_the_number_of_classes_is_named(place):
     net = nets.train_net("zf", 21)
@@ -444,13 +455,13 @@ def test_a_layer_that_is_not_told_the_number_of_classes_is_named(place):
         set_classes(net, 5)
 
 
-@pytest.mark.parametrize("classes", [1, 0, -3])
+@pytest.mark.parametrize("classes", [1, 0, -3, 10**9])
 def test_a_detector_tells_something_from_the_background(classes):
     for refused in (
         lambda: set_classes(nets.train_net("zf", 21), classes),
         lambda: nets.detect_net("zf", classes),
     ):
-        with pytest.raises(ToolError, match=rf"for {classes} classes; expected 2 or more"):
+        with pytest.raises(ToolError, match=rf"for {classes} classes; expected 2 to 100000"):
             refused()
 
 
@@ -474,3 +485,9 @@ def test_a_name_that_is_none_writes_nothing(tmp_path):
     with pytest.raises(ToolError, match=r"named 'vgg-16'; did you mean 'vgg16'\? There are: zf, "):
         main(["vgg-16", "--classes", "5", "--output", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+def test_a_caffe_without_the_layers_is_told_of(monkeypatch):
+    monkeypatch.setattr(nets, "_FIELDS", ("roi_pooling_param", "of_no_caffe_param"))
+    with pytest.raises(ToolError, match="have no of_no_caffe_param, which Faster R-CNN needs"):
+        nets.train_net("tiny", 3)

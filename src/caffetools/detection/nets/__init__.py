@@ -32,6 +32,8 @@ from caffetools.suggest import did_you_mean
 # The lengths of training that py-faster-rcnn's script has for PASCAL VOC.
 _ITERATIONS, _SNAPSHOT = 70_000, 10_000
 _ANCHORS, _LOSSES = Anchors(), Losses()
+# BVLC's own schema has neither.
+_FIELDS = ("roi_pooling_param", "smooth_l1_loss_param")
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,12 @@ def _find(name: str) -> Detector:
 def _written(name: str, classes: int, scales: Optional[Sequence[float]], learns: bool) -> Any:
     detector = _find(name)
     check_classes(classes)
+    missing = set(_FIELDS) - set(caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name)
+    if missing:
+        raise ToolError(
+            f"this Caffe's layers have no {', '.join(sorted(missing))}, which Faster R-CNN needs; "
+            "write the nets with Recaffe's own runtime"
+        )
     anchors = detector.anchors
     if scales is not None:
         anchors = dataclasses.replace(anchors, scales=_checked(scales))

@@ -12,6 +12,7 @@ from caffetools.prototxt import copy_net
 
 # py-faster-rcnn's layers that cannot do without the number.
 _TOLD = ("RoIDataLayer", "ProposalTargetLayer")
+_MOST = 100_000
 _NUMBER = re.compile(r"(\bnum_classes['\"]?\s*:\s*)\d+")
 
 
@@ -38,9 +39,9 @@ def set_classes(net: Any, classes: int) -> Any:
 
 def check_classes(classes: int) -> None:
     """Refuse a number of classes with which there is nothing to tell from the background."""
-    if classes < 2:
+    if not 2 <= classes <= _MOST:
         raise ToolError(
-            f"a detection net for {classes} classes; expected 2 or more, since the background "
+            f"a detection net for {classes} classes; expected 2 to {_MOST}, since the background "
             "is one of them: 21 for PASCAL VOC's 20"
         )
 
