@@ -40,7 +40,7 @@ def to_deploy(net: Any, input_shape: Sequence[int]) -> Any:
     deploy.layer.add().CopyFrom(_input(source, input_shape))
     for layer in kept:
         if layer is not source:
-            deploy.layer.add().CopyFrom(_without_training(layer))
+            deploy.layer.add().CopyFrom(without_training(layer))
     deploy.layer.add().CopyFrom(_softmax(loss, kept))
     return deploy
 
@@ -110,7 +110,7 @@ def _input(source: Any, input_shape: Sequence[int]) -> Any:
     return layer
 
 
-def _without_training(layer: Any) -> Any:
+def without_training(layer: Any) -> Any:
     """The layer without rules, fillers and multipliers; names of shared blobs stay."""
     bare = caffe_pb2.LayerParameter()
     bare.CopyFrom(layer)

@@ -19,15 +19,25 @@ _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _MSRA = {"type": "msra"}
 
 
-def _resnet(n: Any, classes: int, depth: int) -> None:
+def entrance(n: Any, depth: int) -> Any:
+    """Add the layers from ``n.data`` to pool1, whose blob is given."""
     n.conv1 = _convolution(n.data, 64, 7, 2, bias=depth == 50)
-    x = _normalized(n, "_conv1", n.conv1)
-    x = max_pool(n, "pool1", relu(n, "conv1_relu", x), 3, 2)
-    for stage, blocks in enumerate(_BLOCKS[depth], start=2):
-        for index in range(blocks):
-            # Halves the resolution on entering each stage but the first.
-            stride = 2 if index == 0 and stage > 2 else 1
-            x = _block(n, f"{stage}{_letter(depth, stage, index)}", x, 2 ** (stage + 4), stride)
+    return max_pool(n, "pool1", relu(n, "conv1_relu", _normalized(n, "_conv1", n.conv1)), 3, 2)
+
+
+def stage(n: Any, depth: int, number: int, x: Any) -> Any:
+    """Add the layers of a stage, 2 to 5, after the blob ``x``, and give the last one's blob."""
+    for index in range(_BLOCKS[depth][number - 2]):
+        # Halves the resolution on entering each stage but the first.
+        stride = 2 if index == 0 and number > 2 else 1
+        x = _block(n, f"{number}{_letter(depth, number, index)}", x, 2 ** (number + 4), stride)
+    return x
+
+
+def _resnet(n: Any, classes: int, depth: int) -> None:
+    x = entrance(n, depth)
+    for number in range(2, 6):
+        x = stage(n, depth, number, x)
     n.pool5 = L.Pooling(x, pool=P.Pooling.AVE, kernel_size=7, stride=1)
     n.fc1000 = L.InnerProduct(
         n.pool5, num_output=classes, param=LEARNED, weight_filler=_MSRA, bias_filler=constant(0)

@@ -27,15 +27,22 @@ def vgg19(n: Any, classes: int) -> None:
     _vgg(n, 19, classes)
 
 
-def _vgg(n: Any, depth: int, classes: int) -> None:
+def convolutions(n: Any, depth: int) -> Any:
+    """Add the layers between ``n.data`` and pool5, and give the last one's blob."""
     x = n.data
-    for stage, (convolutions, outputs) in enumerate(zip(_STAGES[depth], _OUTPUTS), start=1):
-        for index in range(1, convolutions + 1):
+    for stage, (count, outputs) in enumerate(zip(_STAGES[depth], _OUTPUTS), start=1):
+        if stage > 1:
+            x = max_pool(n, f"pool{stage - 1}", x, 2, 2)
+        for index in range(1, count + 1):
             conv = n[f"conv{stage}_{index}"] = L.Convolution(
                 x, num_output=outputs, pad=1, kernel_size=3, param=LEARNED, **_FILLERS
             )
             x = relu(n, f"relu{stage}_{index}", conv)
-        x = max_pool(n, f"pool{stage}", x, 2, 2)
+    return x
+
+
+def _vgg(n: Any, depth: int, classes: int) -> None:
+    x = max_pool(n, "pool5", convolutions(n, depth), 2, 2)
     for number in (6, 7):
         n[f"fc{number}"] = L.InnerProduct(x, num_output=4096, param=LEARNED, **_FILLERS)
         x = relu(n, f"relu{number}", n[f"fc{number}"])
