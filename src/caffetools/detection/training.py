@@ -17,14 +17,15 @@ def is_detector(net: Any) -> bool:
     return any(_named(layer) == _TARGETS for layer in net.layer)
 
 
+def image_layers(net: Any) -> list[Any]:
+    """The layers that read images and the objects in them."""
+    return [layer for layer in net.layer if _named(layer) == _IMAGES]
+
+
 def image_files(net: Any) -> list[Path]:
     """The files that name a NetParameter's images and the objects in them."""
-    found = []
-    for layer in net.layer:
-        if _named(layer) == _IMAGES:
-            settings = yaml.safe_load(layer.python_param.param_str) or {}
-            found += [Path(settings["source"])] if settings.get("source") else []
-    return found
+    told = [yaml.safe_load(layer.python_param.param_str) or {} for layer in image_layers(net)]
+    return [Path(settings["source"]) for settings in told if settings.get("source")]
 
 
 def _named(layer: Any) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def set_classes(net: Any, classes: int) -> Any:
     or a Python layer that needs the number is not told any.
     """
     check_classes(classes)
-    scores, boxes = _heads(net)
+    scores, boxes = heads(net)
     patched = copy_net(net)
     for layer in patched.layer:
         if layer.name in (scores.name, boxes.name):
@@ -46,7 +46,7 @@ def check_classes(classes: int) -> None:
         )
 
 
-def _heads(net: Any) -> tuple[Any, Any]:
+def heads(net: Any) -> tuple[Any, Any]:
     """The layers of the classes' scores and of their boxes."""
     candidates = [layer for layer in net.layer if layer.type == "InnerProduct" and layer.top]
     scores = [layer for layer in candidates if _reads(net, layer, ("SoftmaxWithLoss", "Softmax"))]
