@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -64,27 +63,6 @@ def find(options: argparse.Namespace) -> tuple[list[Entry], list[str]]:
     if options.names:
         raise ToolError("--names: expected beside lists or --index; folders have their own")
     return folders.find(options.source)
-
-
-def grouped(entries: Sequence[Entry], pattern: Optional[str]) -> list[Entry]:
-    """The entries, each in the group that ``pattern`` finds in its path."""
-    if pattern is None:
-        return list(entries)
-    try:
-        search = re.compile(pattern).search
-    except re.error as error:
-        raise ToolError(f"--group {pattern!r}: is no regular expression: {error}") from error
-    done = []
-    for entry in entries:
-        match = search(entry.path)
-        group = match and (match.group(1) if match.re.groups else match.group())
-        if not group:
-            raise ToolError(
-                f"--group {pattern!r}: finds no group in the path {entry.path!r}; expected one in "
-                "each, such as the first digits of the name by '([0-9]+)[^/]*$'"
-            )
-        done.append(entry._replace(group=group))
-    return done
 
 
 def divide(entries: Sequence[Entry], asked: splits.Asked, most: Optional[int]) -> list[Entry]:
@@ -195,7 +173,7 @@ def main(arguments: Sequence[str]) -> None:
     found, classes = find(options)
     if options.ignore_splits:
         found = [entry._replace(split="") for entry in found]
-    found = grouped(found, options.group)
+    found = splits.grouped(found, options.group)
     examined, thumbnails = examine_all(options.source, found, options.max_pixels)
     _tell_dropped(examined, options.strict)
     limits.require_some(examined, classes)

@@ -34,6 +34,12 @@ def examine_all(
 
 def examine(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examined:
     """``entry`` with the file's digest and size and a thumbnail, or with the reason to drop it."""
+    known, image = opened(source, entry, max_pixels)
+    return known, None if image is None else thumbnail(image)
+
+
+def opened(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examined:
+    """The same with the image itself, as :func:`caffetools.images.read_image` reads it."""
     path = source / entry.path
     if reason := unlistable(entry.path):
         return entry._replace(dropped=reason), None
@@ -52,7 +58,7 @@ def examine(source: Path, entry: Entry, max_pixels: int = MAX_PIXELS) -> Examine
     image, reason = read_checked(path, max_pixels=max_pixels)
     if image is None:
         return known._replace(dropped=reason), None
-    return known, thumbnail(image)
+    return known, image
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ the order of the files nor a class or an image more shuffles the rest.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -180,6 +181,27 @@ def _check_sizes(
 
 
 # --- groups -----------------------------------------------------------------------------
+
+
+def grouped(entries: Sequence[Entry], pattern: Optional[str]) -> list[Entry]:
+    """The entries, each in the group that ``pattern`` finds in its path."""
+    if pattern is None:
+        return list(entries)
+    try:
+        search = re.compile(pattern).search
+    except re.error as error:
+        raise ToolError(f"--group {pattern!r}: is no regular expression: {error}") from error
+    done = []
+    for entry in entries:
+        match = search(entry.path)
+        group = match and (match.group(1) if match.re.groups else match.group())
+        if not group:
+            raise ToolError(
+                f"--group {pattern!r}: finds no group in the path {entry.path!r}; expected one in "
+                "each, such as the first digits of the name by '([0-9]+)[^/]*$'"
+            )
+        done.append(entry._replace(group=group))
+    return done
 
 
 def _by_group(
