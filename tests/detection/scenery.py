@@ -14,7 +14,7 @@ CLASSES = ["cat", "cow", "dog"]
 _CELL = 60  # the images' 3 x 3 cells, each with a box or none, so that no two boxes overlap
 
 
-def random_scene(seed: int, images: int = 12, difficult: float = 0.0, moved: int = 8):
+def random_scene(seed: int, images: int = 12, difficult: float = 0.0):
     """Pictures with boxes that do not overlap, and detections near them and elsewhere."""
     random = np.random.default_rng(seed)
     pictures, found = [], []
@@ -28,7 +28,7 @@ def random_scene(seed: int, images: int = 12, difficult: float = 0.0, moved: int
                 box = Box(name, tuple(corners), difficult=bool(random.random() < difficult))
                 boxes.append(box)
             for _ in range(int(random.integers(0, 4))):
-                shifted = corners + random.integers(-moved, moved + 1, 4)
+                shifted = corners + random.integers(-6, 7, 4)
                 other = str(random.choice(CLASSES)) if random.random() < 0.2 else name
                 # Few scores, so that many are equal.
                 score = float(random.integers(1, 40)) / 40

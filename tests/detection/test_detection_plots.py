@@ -81,7 +81,7 @@ def test_curves_are_those_of_the_table(judged: Path):
     ax = display.plot(Figure().subplots())
     rows = metrics_of(judged)["classes"]
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == [f"{row['class']} {row['area']:.3f}" for row in rows]
+    assert labels == [f"{row['area']:.3f} {row['class']}" for row in rows]
     for line, (recall, precision) in zip(ax.lines, display.curves.values(), strict=True):
         assert line.get_xdata()[0] == 0
         np.testing.assert_array_equal(line.get_xdata()[1:], recall)
@@ -101,7 +101,26 @@ def test_a_class_without_detections_has_a_line_without_points():
     display = PrecisionRecallDisplay({"cat": (nothing, nothing)}, {"cat": 0.0})
     ax = display.plot(Figure().subplots())
     assert len(ax.lines[0].get_xdata()) == 0
-    assert ax.get_legend().get_texts()[0].get_text() == "cat 0.000"
+    assert ax.get_legend().get_texts()[0].get_text() == "0.000 cat"
+
+
+@pytest.mark.parametrize("name", [r"$\frac{$", "_hidden", "кот"])
+def test_any_name_may_stand_in_a_figure(name: str, tmp_path: Path):
+    curve = (np.array([0.5]), np.array([1.0]))
+    shown = (
+        PrecisionRecallDisplay({name: curve}, {name: 0.5}),
+        FalsePositivesDisplay([name], np.array([[1], [0], [0], [0], [0]])),
+    )
+    for display in shown:
+        figure = Figure()
+        ax = display.plot(figure.subplots())
+        figure.savefig(tmp_path / "figure.svg")
+        texts = [*ax.get_legend().get_texts(), *ax.get_yticklabels()]
+        assert any(name in text.get_text().replace(r"\$", "$") for text in texts)
+    image = np.zeros((9, 9, 3), np.uint8)
+    axes = [Figure().add_subplot()]
+    GalleryDisplay([image], [name], 1).plot(axes)
+    axes[0].figure.savefig(tmp_path / "figure.svg")
 
 
 def test_bars_are_the_kinds_shares(judged: Path):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from caffetools.cli import run
 from caffetools.detection.mistakes import KINDS
 from caffetools.detection.plots.metrics import read_metrics
-from caffetools.plots.style import COLOURS, HATCHES, add_output, figure_file
+from caffetools.plots.style import COLOURS, HATCHES, add_output, figure_file, plain
 
 _SHADES = {
     "right": COLOURS[0],
@@ -48,7 +48,7 @@ class FalsePositivesDisplay:
             )
             left += values
         ax.set_yticks(
-            places, [f"{name} ({n})" for name, n in zip(self.classes, totals)], fontsize=9
+            places, [f"{plain(name)} ({n})" for name, n in zip(self.classes, totals)], fontsize=9
         )
         ax.set(xlim=(0, 1), xlabel="share of the first detections (as many as objects)")
         ax.invert_yaxis()

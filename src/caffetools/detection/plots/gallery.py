@@ -21,7 +21,7 @@ from caffetools.detection.manifest import Corners
 from caffetools.images import read_checked
 from caffetools.plots.style import RIGHT as BEST
 from caffetools.plots.style import WRONG as WORST
-from caffetools.plots.style import add_output, figure_file
+from caffetools.plots.style import add_output, figure_file, plain
 
 _COLUMNS = 4
 _SIDE = 420  # pixels of an image's longer side, so that letters can be read
@@ -75,7 +75,7 @@ class GalleryDisplay:
         for number, (place, image) in enumerate(zip(places, self.images)):
             axes[place].imshow(image, interpolation="antialiased")
             colour = BEST if number < self.best else WORST
-            axes[place].set_title(self.captions[number], color=colour, fontsize=8)
+            axes[place].set_title(plain(self.captions[number]), color=colour, fontsize=8)
         return axes
 
     @property

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
 from caffetools.detection.plots.metrics import read_metrics
-from caffetools.plots.style import add_output, figure_file, line_style
+from caffetools.plots.style import add_output, figure_file, line_style, plain
 
 _MOST_POINTS = 2000
 
@@ -50,7 +50,8 @@ class PrecisionRecallDisplay:
         """Draw each class' curve, from the precision of its surest detection on."""
         for index, (name, (recall, precision)) in enumerate(self.curves.items()):
             shown = _thinned(recall)
-            label = f"{name} {self.average[name]:.3f}"
+            # The number first: matplotlib leaves names out that begin with an underscore.
+            label = f"{self.average[name]:.3f} {plain(name)}"
             if len(shown):
                 recall = np.append(0.0, recall[shown])
                 precision = np.append(precision[0], precision[shown])
