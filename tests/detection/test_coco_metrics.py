@@ -84,9 +84,10 @@ def one_box(**flags: bool) -> Picture:
     return Picture("a.png", (Box("cat", (0, 0, 99, 99), **flags),), "test", width=200, height=200)
 
 
-def test_numbers_of_one_object(tmp_path: Path):
-    # 100 x 76 of 100 x 100 pixels: IoU 0.76, which reaches 6 of COCO's ten thresholds.
-    scenes = scenery.read(tmp_path, [one_box()], [Detection("a.png", "cat", 0.9, (0, 0, 99, 75))])
+@pytest.mark.parametrize("corners", [(0, 0, 99, 74), (0, 0, 74, 99)])
+def test_numbers_of_one_object(corners: tuple[int, ...], tmp_path: Path):
+    # 100 x 75 of 100 x 100 pixels: IoU 0.75, which just reaches 6 of COCO's ten thresholds.
+    scenes = scenery.read(tmp_path, [one_box()], [Detection("a.png", "cat", 0.9, corners)])
     found = coco_metrics.evaluate(scenes)
     assert found.numbers["AP"] == pytest.approx(0.6)
     assert found.numbers["AP50"] == found.numbers["AP75"] == pytest.approx(1)
@@ -108,6 +109,7 @@ def test_what_is_to_be_ignored_is_neither_found_nor_missed(flag: str, tmp_path: 
     assert ours(scenes, "area")[0] == 1.0
     alone = scenery.read(tmp_path, [one_box(**{flag: True}), real], found[:1])
     assert coco_metrics.evaluate(alone).numbers["AP"] == 0
+    assert ours(alone, "area")[0] == 0.0
 
 
 def test_a_crowd_is_found_many_times(tmp_path: Path):

@@ -24,7 +24,8 @@ PICTURES = [Picture("a.png", (CAT, *MORE, FAR_CAT, DOG, COW), "test", width=100,
 def kinds(tmp_path: Path, corners: list[tuple], groups=None) -> list[str]:
     """The kinds of false detections of a cat, in the order given."""
     found = [Detection("a.png", "cat", 0.9 - i / 100, one) for i, one in enumerate(corners)]
-    scenes = scenery.read(tmp_path, PICTURES, found)
+    # The table is not in the order of the scores.
+    scenes = scenery.read(tmp_path, PICTURES, found[::-1])
     matches = match(scenes.found["cat"], scenes.truth["cat"], 0.5)
     false = mistakes.false_positives("cat", scenes, matches, groups)
     assert false.considered == false.right + len(false.kinds) == min(len(corners), 5)
@@ -107,9 +108,16 @@ def test_the_best_point_of_two_classes_together():
 
 
 def test_detections_of_one_score_count_together():
-    # At 0.5 there are three, of which one is right: 2 / (3 + 2); one alone would be 2 / (1 + 2).
-    point = operating_point.best([judged([0.5, 0.5, 0.5], "RFF")], 2)
-    assert point == pytest.approx((0.5, 1 / 3, 1 / 2, 2 / 5))
+    # At 0.5 there are six, of which two are right: 4 / (6 + 2) against 2 / (1 + 2) before. After
+    # the second alone it would be 4 / (2 + 2).
+    classes = [judged([0.9, 0.5, 0.5, 0.5, 0.5, 0.5], "RRFFFF")]
+    assert operating_point.best(classes, 2) == pytest.approx((0.9, 1, 1 / 2, 2 / 3))
+    assert operating_point.given(classes, 2, 0.5) == pytest.approx((0.5, 1 / 3, 1, 1 / 2))
+
+
+def test_a_point_is_better_by_little():
+    # 2 / (1 + 3) after the first, 4 / (4 + 3) after the fourth.
+    assert operating_point.best([judged([0.9, 0.8, 0.7, 0.6], "RFFR")], 3).score == 0.6
 
 
 def test_of_equal_points_the_highest_score():
@@ -137,7 +145,7 @@ def test_images_by_hand(tmp_path: Path):
         Detection("empty.png", "dog", 0.6, CAT.corners),
         Detection("a.png", "cat", 0.1, FAR_CAT.corners),
     ]
-    scenes = scenery.read(tmp_path, pictures, found)
+    scenes = scenery.read(tmp_path, pictures, found[::-1])
     matches = {n: match(scenes.found[n], scenes.truth[n], 0.5) for n in scenes.classes}
     scores = image_scores(scenes, matches, 0.5)
     assert scores.right.tolist() == [0, 1, 1, 0]
