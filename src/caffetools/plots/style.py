@@ -98,6 +98,11 @@ def _check_size(path: Path, width: float, height: float) -> None:
         )
 
 
+def plain(text: str) -> str:
+    """A text for matplotlib to write letter by letter: two dollars in it begin no formula."""
+    return text.replace("$", r"\$")
+
+
 def line_style(index: int) -> dict:
     """Colour and dashes of the ``index``-th line; both repeat, but not together."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}

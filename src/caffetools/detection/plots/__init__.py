@@ -1,0 +1,1 @@
+"""The figures of what a detector found, one module and one command each."""
