@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from small_detector import CLASSES, detecting_net, settings, train_net, write_images
@@ -151,8 +152,8 @@ def test_what_is_learnt_of_a_split_is_written(tables: Path):
     [
         ("cat\ndog\n", "classes.txt:1: expected __background__"),
         ("__background__\ncat\n", "d.png: the class 'dog' is not among those to learn: cat"),
-        ("__background__\ncat\ncat\n", "'cat' names two classes"),
-        ("__background__\n", "names no class but the background"),
+        ("__background__\ncat\ncat\n", "'cat' stands there twice"),
+        ("__background__\n", "expected classes behind __background__"),
     ],
 )
 def test_classes_that_do_not_fit_are_named(tables: Path, classes: str, message: str):
@@ -188,8 +189,8 @@ def test_what_a_trained_net_finds_is_written_by_image(folder: Path):
     (folder / "classes.txt").write_text(f"{BACKGROUND}\nfirst\nsecond\n")
     detect.main([
         "--model", "test.prototxt", "--weights", "a/final.caffemodel", "--classes", "classes.txt",
-        "--scale", "96", "--max-size", "160", "--score", "0.1", "--output", "found", "0.png",
-        "1.png",
+        "--scale", "96", "--max-size", "160", "--score", "0.1", "--draw", "0.2", "--output",
+        "found", "0.png", "1.png",
     ])  # fmt: skip
     found = detections.read(folder / "found/detections.csv")
     assert {one.path for one in found} <= {"0.png", "1.png"}
@@ -198,6 +199,9 @@ def test_what_a_trained_net_finds_is_written_by_image(folder: Path):
         ("0.png", 64, 112), ("1.png", 72, 104)
     ]  # fmt: skip
     assert sum(len(one["detections"]) for one in told) == len(found) > 0
+    drawn = cv2.imread("found/drawn/00001.0.png")
+    assert drawn.shape == (round(480 * 64 / 112), 480, 3)
+    assert not (drawn == cv2.resize(cv2.imread("0.png"), drawn.shape[1::-1])).all()
 
 
 def test_a_detector_of_other_classes_is_named(folder: Path):

@@ -23,3 +23,23 @@ def told_classes(path: Path) -> list[str]:
         found = f"{twice[0]!r} twice" if twice else "none"
         raise ToolError(f"{path}: expected a class a line, found {found}")
     return names
+
+
+def read_classes(path: Path) -> list[str]:
+    """The names of a data set's ``classes.txt`` but the first, which is the background.
+
+    The first of them is class 1. Raises :class:`ToolError` where that is not so, or a name comes
+    twice.
+    """
+    names = read_names(path)
+    if names[:1] != [BACKGROUND]:
+        raise ToolError(
+            f"{path}:1: expected {BACKGROUND}, found {names[0] if names else 'nothing'}; the first "
+            "line is the background, so that the others are numbered as the net's outputs"
+        )
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ToolError(f"{path}: {twice[0]!r} stands there twice; expected a name for each class")
+    if len(names) == 1:
+        raise ToolError(f"{path}: expected classes behind {BACKGROUND}, found none")
+    return names[1:]

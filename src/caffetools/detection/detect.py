@@ -23,8 +23,10 @@ import numpy as np
 
 from caffetools.cli import ToolError, run
 from caffetools.detection import detections, manifest
+from caffetools.detection.class_names import read_classes
 from caffetools.detection.detections import Detection
-from caffetools.detection.roidb import read_classes
+from caffetools.detection.drawing import class_style, draw
+from caffetools.encoded_images import encode
 from caffetools.files import whole_directory, write_json
 from caffetools.images import EXTENSIONS, read_checked
 
@@ -33,6 +35,8 @@ os.environ.setdefault("GLOG_minloglevel", "1")
 import caffe
 
 LOG = logging.getLogger("caffetools.detection.detect")
+
+_LEAST_DRAWN = 480  # pixels of the longer side
 
 
 class Settings(NamedTuple):
@@ -58,6 +62,9 @@ class Settings(NamedTuple):
 class Detector:
     """A detector's test net with its weights.
 
+    Attributes:
+        names: the classes, the background first.
+
     Raises :class:`ToolError` where this Caffe cannot detect, or the net knows other classes.
     """
 
@@ -69,12 +76,12 @@ class Detector:
                 f"this Caffe ({caffe.__file__}) has no layers for detectors; use Recaffe's own"
             ) from error
         self._detection, self._settings = detection, settings
-        self._names = list(read_classes(classes))
+        self.names = [manifest.BACKGROUND, *read_classes(classes)]
         self._net = caffe.Net(str(model), str(weights), caffe.TEST)
         known = self._net.blobs["cls_prob"].data.shape[1] if "cls_prob" in self._net.blobs else 0
-        if known not in (0, len(self._names)):
+        if known not in (0, len(self.names)):
             raise ToolError(
-                f"{model}: knows {known} classes, and {classes} names {len(self._names)}, the "
+                f"{model}: knows {known} classes, and {classes} names {len(self.names)}, the "
                 "background's included; give the classes that it was trained on"
             )
 
@@ -85,7 +92,7 @@ class Detector:
             self._net, image, own.scale, own.max_size, own.mean
         )
         found = self._detection.choose(scores, boxes, own.score, own.overlap, own.most)
-        return [Detection(path, self._names[one.label], one.score, one.box) for one in found]
+        return [Detection(path, self.names[one.label], one.score, one.box) for one in found]
 
 
 def images_of(options: argparse.Namespace) -> list[str]:
@@ -139,6 +146,19 @@ def _entry(path: str, image: np.ndarray, found: Sequence[Detection]) -> dict[str
     }
 
 
+def _write_drawn(
+    place: Path, image: np.ndarray, found: Sequence[Detection], names: Sequence[str]
+) -> None:
+    boxes = [
+        (one.corners, f"{one.class_name} {one.score:.2f}", class_style(names.index(one.class_name)))
+        for one in reversed(found)  # the best on top
+    ]
+    place.parent.mkdir(exist_ok=True)
+    # A small image is made larger, for its letters to leave something to see.
+    drawn = draw(image, boxes, max(_LEAST_DRAWN, *image.shape[:2]))
+    place.write_bytes(encode(drawn, "png"))
+
+
 def main(arguments: Sequence[str]) -> Optional[int]:
     """``python -m caffetools.detection.detect``"""
     parser = argparse.ArgumentParser(
@@ -181,6 +201,10 @@ def main(arguments: Sequence[str]) -> Optional[int]:
             table += found
             if image is not None:
                 entries.append(_entry(path, image, found))
+                if options.draw is not None:
+                    place = folder / "drawn" / f"{len(entries):05d}.{Path(path).stem}.png"
+                    shown = [one for one in found if one.score >= options.draw]
+                    _write_drawn(place, image, shown, detector.names)
         detections.write(folder / "detections.csv", table)
         write_json(folder / "detections.json", entries)
     LOG.info("%s: %d objects in %d images", options.output, len(table), len(entries))

@@ -27,8 +27,8 @@ import yaml
 
 from caffetools import prototxt
 from caffetools.cli import ToolError, run
+from caffetools.detection.class_names import read_classes
 from caffetools.detection.nets.classes import heads, set_classes
-from caffetools.detection.roidb import read_classes
 from caffetools.detection.training import image_layers
 from caffetools.solver import patch_solver
 from caffetools.suggest import did_you_mean
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(arguments)
     settings = read_settings(options.settings)
-    classes = len(read_classes(options.classes))
+    classes = len(read_classes(options.classes)) + 1
     train, test = (
         set_classes(prototxt.read_net(path), classes) for path in (options.train, options.test)
     )

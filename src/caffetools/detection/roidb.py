@@ -15,38 +15,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from caffetools.classes import read_names
 from caffetools.cli import ToolError, run
-from caffetools.detection.manifest import BACKGROUND, Picture, read
+from caffetools.detection.class_names import read_classes
+from caffetools.detection.manifest import Picture, read
 from caffetools.files import write_text
 
 LOG = logging.getLogger("caffetools.detection.roidb")
 
 
-def read_classes(path: Path) -> dict[str, int]:
-    """The classes' numbers by name; the background's is 0.
-
-    Raises :class:`ToolError` where the first line is not the background's or a name comes twice.
-    """
-    names = read_names(path)
-    if names[:1] != [BACKGROUND]:
-        raise ToolError(
-            f"{path}:1: expected {BACKGROUND}, since a detector's class 0 is no object, found "
-            f"{names[0] if names else 'nothing'}"
-        )
-    numbers = {name: number for number, name in enumerate(names)}
-    if len(numbers) < len(names):
-        twice = next(name for number, name in enumerate(names) if numbers[name] != number)
-        raise ToolError(f"{path}: {twice!r} names two classes; give each a name of its own")
-    if len(names) == 1:
-        raise ToolError(f"{path}: names no class but the background")
-    return numbers
-
-
 def entries(
     pictures: Iterable[Picture], split: str, classes: dict[str, int], difficult: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """What is to be written of each picture of the split that has an object to learn from."""
+    """What is to be written of each picture of the split that has an object to learn from.
+
+    ``classes`` are the numbers by name. Raises :class:`ToolError` for a class that is not there.
+    """
     for picture in pictures:
         boxes = [box for box in picture.boxes if not box.crowd and (difficult or not box.difficult)]
         if picture.split != split or picture.dropped or not boxes:
@@ -55,7 +38,7 @@ def entries(
             if box.class_name not in classes:
                 raise ToolError(
                     f"{box.source or picture.path}: the class {box.class_name!r} is not among "
-                    f"those to learn: {', '.join(list(classes)[1:])}"
+                    f"those to learn: {', '.join(classes)}"
                 )
         yield {
             "image": picture.path,
@@ -76,8 +59,9 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     parser.add_argument("--difficult", action="store_true", help="learn from difficult ones too")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     options = parser.parse_args(arguments)
-    classes, pictures = read_classes(options.classes), read(options.manifest)
-    found = list(entries(pictures, options.split, classes, options.difficult))
+    numbers = {name: number for number, name in enumerate(read_classes(options.classes), 1)}
+    pictures = read(options.manifest)
+    found = list(entries(pictures, options.split, numbers, options.difficult))
     if not found:
         raise ToolError(
             f"{options.manifest}: no image of the split {options.split!r} has an object to learn"

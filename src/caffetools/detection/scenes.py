@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from caffetools.classes import read_names
 from caffetools.cli import ToolError
 from caffetools.detection import detections, manifest
+from caffetools.detection.class_names import read_classes
 from caffetools.detection.detections import Detection
-from caffetools.detection.manifest import BACKGROUND, Box, Corners, Picture
+from caffetools.detection.manifest import Box, Corners, Picture
 from caffetools.detection.matching import Found, Truth
 
 # In pixels: more than any image's sides, and far from where areas overflow.
@@ -84,22 +84,6 @@ def read(manifest_path: Path, split: str, detections_path: Path, classes_path: P
         boxes,
         {name: _found(rows[name], numbers) for name in classes},
     )
-
-
-def read_classes(path: Path) -> list[str]:
-    """The names of ``classes.txt`` but the first, which is the background."""
-    names = read_names(path)
-    if names[:1] != [BACKGROUND]:
-        raise ToolError(
-            f"{path}:1: expected {BACKGROUND}, found {names[0] if names else 'nothing'}; the first "
-            "line is the background, so that the others are numbered as the net's outputs"
-        )
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ToolError(f"{path}: {twice[0]!r} stands there twice; expected a name for each class")
-    if len(names) == 1:
-        raise ToolError(f"{path}: expected classes behind {BACKGROUND}, found none")
-    return names[1:]
 
 
 def _of_split(path: Path, split: str) -> list[Picture]:
