@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import jsonschema
 import yaml
+from referencing import Registry, Resource
 
 from caffetools.cli import ToolError
 
@@ -16,10 +19,18 @@ from caffetools.cli import ToolError
 def check_config(config: Mapping[str, Any], schema_file: Path) -> None:
     """Raise a ToolError that names every place where ``config`` is not as the schema says."""
     schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    schema["$id"] = schema_file.resolve().as_uri()
+    registry: Any = Registry(retrieve=_beside)  # type: ignore[call-arg]
+    errors = jsonschema.Draft202012Validator(schema, registry=registry).iter_errors(config)
     found = [line for error in sorted(errors, key=_rank) for line in _lines(error)]
     if found:
         raise ToolError("the configuration is not as its schema says:\n  " + "\n  ".join(found))
+
+
+def _beside(uri: str) -> Any:
+    """Another schema's file, which a schema refers to."""
+    path = Path(url2pathname(urlsplit(uri).path))
+    return Resource.from_contents(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def typed(value: Any) -> Any:

@@ -6,13 +6,18 @@ import base64
 from pathlib import Path
 from typing import Any
 
+_SHARED = Path(__file__).with_name("templates")
+
 
 def environment(templates: Path) -> Any:
-    """The Jinja environment of a folder of templates; what is put into them is escaped."""
+    """The Jinja environment of a folder of templates; what is put into them is escaped.
+
+    They may include ``pages.style.html``, which all pages share.
+    """
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(templates)),
+        loader=jinja2.FileSystemLoader([str(templates), str(_SHARED)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -12,7 +12,8 @@ from typing import Any, Optional
 
 from caffetools.cli import ToolError
 from caffetools.plan_datasets import Config, DataSets, options_of
-from caffetools.pretrained.registry import Model, find
+from caffetools.plan_running import Running, run_folder
+from caffetools.pretrained.registry import Model
 from caffetools.suggest import did_you_mean
 
 SOURCE_EXPERIMENT = "source"
@@ -24,10 +25,12 @@ _PER_EXPERIMENT = (
 )
 
 
-class Plan(DataSets):
+class Plan(Running, DataSets):
     """A checked configuration, with defaults filled in.
 
     Attributes:
+        task: what nets learn.
+        results: the files of ``results/TARGET`` that the workflow is to make.
         target: the name of the data set to fine-tune on.
         source: the name of the data set to pretrain on, None where weights are fetched
             or no experiment wants any.
@@ -37,15 +40,15 @@ class Plan(DataSets):
         ToolError: parts of the configuration contradict each other.
     """
 
+    task = "classification"
+    results = ("report.html", "mean.binaryproto")
+
     def __init__(self, config: Config) -> None:
-        self._config = config
-        super().__init__(config["dataset"])
-        self._experiments: dict[str, Config] = dict(config["experiments"])
+        Running.__init__(self, config)
+        DataSets.__init__(self, config["dataset"])
         pretrained = config.get("pretrained", {})
         self.source: Optional[str] = None
-        self.published: Optional[Model] = None
-        if "model" in pretrained:
-            self.published = find(pretrained["model"])
+        if self.published is not None:
             self._require_what_the_registry_lacks(self.published)
         if "train_on" in pretrained:
             self._add_source(pretrained["train_on"]["dataset"])
@@ -188,38 +191,11 @@ class Plan(DataSets):
             known["mean_value"] = self.published.mean
         return {**known, **given}
 
-    @property
-    def python_layers(self) -> list[str]:
-        """The modules that nets may run as Python layers."""
-        return list(self._config["model"]["python_layers"])
-
     def published_file(self, kind: str) -> str:
         """Where the published model's ``train_val`` or ``solver`` is written."""
         return f"results/{self.target}/published/{kind}.prototxt"
 
-    @property
-    def fetch_options(self) -> list[str]:
-        """What ``caffetools.fetch`` is told: where the weights are, their checksums and size."""
-        pretrained = self._config.get("pretrained", {})
-        told = pretrained.get("url", self.published.urls if self.published else [])
-        urls = [told] if isinstance(told, str) else told
-        known = ("sha256", "sha1", "max_bytes")
-        held = {key: pretrained[key] for key in known if key in pretrained}
-        if self.published and not {"sha256", "sha1"} & set(held):
-            held = {**self.published.held_against, **held}
-        return [*(word for url in urls for word in ("--url", url)), *options_of(held)]
-
     # -- experiments ------------------------------------------------------------------
-
-    @property
-    def experiments(self) -> list[str]:
-        """The experiments on the target data set, in the order of the configuration."""
-        return list(self._experiments)
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds that every experiment is run with."""
-        return list(self._config["seeds"])
 
     def experiment(self, dataset: str, name: str) -> Config:
         """The configuration of one experiment; pretraining is the source's only one."""
@@ -266,15 +242,6 @@ class Plan(DataSets):
     def _mean_file(self, dataset: str) -> Optional[str]:
         return f"results/{dataset}/mean.binaryproto" if self.model["subtract_mean"] else None
 
-    @property
-    def _solver_mode(self) -> str:
-        return "GPU" if self.uses_gpu else "CPU"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """Whether training asks for a GPU."""
-        return bool(self._config["training"]["gpu"])
-
     def on_caffe(self, module: str) -> list[str]:
         """The words behind ``python -m`` that run a command on the Caffe that is told."""
         caffe = self._config["caffe"]
@@ -282,23 +249,6 @@ class Plan(DataSets):
             return [module]
         through = [word for told in caffe["command"] for word in ("--through", told)]
         return ["caffetools.bvlc", "run", *through, module]
-
-    def resources(self, kind: str) -> dict[str, int]:
-        """What a job of a kind needs: ``mem_mb``, ``runtime`` in minutes, and 1 as ``grouped``.
-
-        By ``grouped`` a profile bounds how many jobs of a group run side by side.
-        """
-        return {**self._config["resources"][kind], "grouped": 1}
-
-    @property
-    def computing_options(self) -> list[str]:
-        """What the training command is told of where and how exactly to compute."""
-        training = self._config["training"]
-        return [
-            *(["--gpu", "any"] if self.uses_gpu else []),
-            *(["--precision", training["precision"]] if training["precision"] != "float32" else []),
-            *(f"--{name}" for name in ("compile", "deterministic") if training[name]),
-        ]
 
     def preflight_options(self, dataset: str, experiment: str) -> list[str]:
         """What the preflight is told of one experiment."""
@@ -367,8 +317,3 @@ class Plan(DataSets):
             f"{name}:{self.seeds[0]}:results/{self.target}/experiments/{name}/bundle/parity.json"
             for name in self.experiments
         ]
-
-
-def run_folder(dataset: str, experiment: str, seed: int) -> str:
-    """Where one run's files are."""
-    return f"results/{dataset}/experiments/{experiment}/seed{seed}"

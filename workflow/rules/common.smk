@@ -13,6 +13,7 @@ from caffetools.cli import ToolError
 from caffetools.config import check_config, typed
 from caffetools.digest import files_digest, folder_digest, source_digest
 from caffetools.plan import Plan, run_folder
+from caffetools.plan_detection import DetectionPlan
 
 # Rules say `python`: the one that runs Snakemake, also where no environment is activated.
 os.environ.update(
@@ -33,20 +34,27 @@ def loudness():
 os.environ.update(RECAFFE_LOG=loudness())
 
 
-def checked_plan(schema):
-    """The plan of the configuration, which must be as the schema says."""
+def checked_plan(schemas):
+    """The plan of the configuration, which must be as its task's schema says."""
     try:
         update_config(config, typed(workflow.config_settings.config))
+        detects = config.get("task") == "detection"
+        schema = schemas["detection" if detects else "classification"]
         check_config(config, Path(schema))
         validate(config, schema)
-        plan = Plan(config)
+        plan = DetectionPlan(config) if detects else Plan(config)
         plan.require_folders()
         return plan
     except ToolError as error:
         raise WorkflowError(str(error)) from None
 
 
-PLAN = checked_plan(workflow.source_path("../schemas/config.schema.yaml"))
+PLAN = checked_plan(
+    {
+        "classification": workflow.source_path("../schemas/config.schema.yaml"),
+        "detection": workflow.source_path("../schemas/detection.schema.yaml"),
+    }
+)
 # The only modules that nets may run as Python layers.
 os.environ.update(RECAFFE_PYTHON_LAYERS=",".join(PLAN.python_layers))
 # Snakemake gives a job fewer threads where there are fewer cores, and sums would be added up in
