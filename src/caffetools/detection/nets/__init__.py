@@ -52,7 +52,6 @@ class Detector:
         pool_from: the blob that regions are pooled from and its stride, where that is not the
             one that has the regions.
         frozen: the layer up to which nothing learns.
-        base_lr: the first learning rate.
         iter_size: images to an update.
         snapshots: the start of the names of snapshots.
     """
@@ -68,7 +67,6 @@ class Detector:
     losses: Losses = _LOSSES
     pool_from: Optional[tuple[str, int]] = None
     frozen: Optional[str] = None
-    base_lr: float = 0.001
     iter_size: int = 2
 
 
@@ -121,7 +119,6 @@ NETS = {
         snapshots="tiny_faster_rcnn",
         anchors=Anchors(16, (1.5, 2.25, 3.5)),
         pool_from=("conv4", 8),
-        base_lr=0.005,
     ),
 }
 
@@ -155,7 +152,7 @@ def solver(name: str) -> Any:
     detector = _find(name)
     message = caffe_pb2.SolverParameter(
         train_net="train.prototxt",
-        base_lr=detector.base_lr,
+        base_lr=0.001,
         lr_policy="step",
         gamma=0.1,
         stepsize=50_000,
