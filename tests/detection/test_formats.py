@@ -11,7 +11,7 @@ import scenes
 from scenes import HEIGHT, SCENE, WIDTH, make, put
 
 from caffetools.cli import ToolError
-from caffetools.detection import boxes_csv, coco, voc, yolo
+from caffetools.detection import coco, voc, yolo
 from caffetools.detection.manifest import Box
 from caffetools.files import sha256
 
@@ -182,6 +182,26 @@ def test_an_xml_file_of_no_end_is_not_read(tmp_path: Path):
     assert "at most" in make("voc", tmp_path / "source").findings[0]["found"]
 
 
+@pytest.mark.parametrize("format_", scenes.WRITERS)
+def test_pipes_and_folders_in_place_of_files_are_passed_over(format_: str, tmp_path: Path):
+    source = tmp_path / "source"
+    scenes.WRITERS[format_](source)
+    (source / "000.txt").mkdir()
+    for suffix in ("xml", "yaml", "names", "png"):
+        for folder in (source, *(path for path in source.iterdir() if path.is_dir())):
+            os.mkfifo(folder / f"pipe.{suffix}")
+    assert make(format_, source, "--keep-empty").boxes() == EXPECTED
+
+
+def test_a_pipe_as_annotations_ends_in_a_sentence(tmp_path: Path):
+    source = tmp_path / "source"
+    scenes.write_csv(source)
+    os.mkfifo(tmp_path / "pipe")
+    for format_ in ("coco", "csv"):
+        with pytest.raises(ToolError, match="pipe: expected a file"):
+            make(format_, source, "--annotations", str(tmp_path / "pipe"))
+
+
 # --- COCO -------------------------------------------------------------------------------
 
 
@@ -335,55 +355,3 @@ def test_a_hostile_data_yaml_ends_in_a_sentence(text: str, tmp_path: Path):
     source = yolo_folder(tmp_path, GOOD, data_yaml=text)
     with pytest.raises(ToolError, match=r"data\.yaml: "):
         yolo.read(source, source / "data.yaml")
-
-
-# --- a table ----------------------------------------------------------------------------
-
-
-def csv_folder(tmp_path: Path, rows: str) -> Path:
-    source = tmp_path / "source"
-    scenes.image(source / "a.png")
-    scenes.image(source / "sub" / "b.png", 1)
-    put(source / "boxes.csv", rows)
-    return source
-
-
-def test_a_table_with_groups_and_difficult_boxes_counted_from_one(tmp_path: Path):
-    rows = (
-        "note,path,class,x1,y1,x2,y2,group,difficult\r\n"
-        '"a, b",./a.png,cat,1,1,10,20.5,g,1\r\n'
-        ",sub//b.png, dog ,2,3,4,5,,0\r\n"
-    )
-    made = make("csv", csv_folder(tmp_path, rows), "--first-pixel", "1", *ONLY)
-    assert made.boxes() == {"a": [("cat", (0, 0, 9, 19.5))], "b": [("dog", (1, 2, 3, 4))]}
-    assert [(p.path, p.group) for p in made.pictures] == [("a.png", "g"), ("sub/b.png", "")]
-    assert made.pictures[0].boxes[0].difficult
-
-
-HEADER = "path,class,x1,y1,x2,y2,split\n"
-
-
-@pytest.mark.parametrize(
-    ("rows", "told"),
-    [
-        ("", "no 'path'"),
-        ("path,class,x1,y1,x2\n", r"boxes\.csv:1: .* no 'y2'"),
-        (HEADER + "a.png,cat,1,2,3\n", r":2: expected 7 fields"),
-        (HEADER + "a.png,cat,1,2,3,4,dev\n", r":2: expected train, val, test"),
-        (HEADER + "a.png,cat,1,2,3,4,val\na.png,cat,1,2,3,4,test\n", r":3: 'a.png' has split"),
-        (HEADER + ",cat,1,2,3,4,\n", r":2: expected a path"),
-        (HEADER + f"a.png,{'c' * 200_000},1,2,3,4,\n", "cannot be read as a table"),
-    ],
-)
-def test_a_table_that_is_none_ends_in_a_sentence(rows: str, told: str, tmp_path: Path):
-    with pytest.raises(ToolError, match=told):
-        boxes_csv.read(csv_folder(tmp_path, rows))
-
-
-@pytest.mark.parametrize("path", ["../b.png", "/etc/passwd", "absent.png", "sub", "a.png\0", "ü.x"])
-def test_a_path_of_no_image_is_found(path: str, tmp_path: Path):
-    scenes.image(tmp_path / "b.png", 2)
-    source = csv_folder(tmp_path, f"{HEADER}a.png,cat,1,2,3,4,\n{path},cat,1,2,3,4,\n")
-    made = make("csv", source, *ONLY)
-    assert ("error", "image", "boxes.csv") in made.checks()
-    assert [p.path for p in made.pictures if not p.dropped] == ["a.png"]

@@ -102,6 +102,8 @@ def four(told: Sequence[object]) -> Corners:
 
 def read_bytes(path: Path, most: int) -> bytes:
     """A file's content; :class:`UnreadableError` where there is none, or over ``most`` bytes."""
+    if path.exists() and not path.is_file():  # such as a pipe, which nobody may ever write to
+        raise UnreadableError(str(path), "expected a file, found none that is regular")
     try:
         with path.open("rb") as stream:
             content = stream.read(most + 1)

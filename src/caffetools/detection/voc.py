@@ -137,7 +137,7 @@ def read(source: Path, annotations: Optional[Path] = None, first_pixel: int = 1)
     Raises :class:`ToolError` where there are none.
     """
     folder = annotations or _folder(source, "Annotations")
-    files = sorted(folder.glob("*.xml"))
+    files = sorted(path for path in folder.glob("*.xml") if path.is_file())
     if not files:
         raise ToolError(f"{folder}: expected VOC's annotations, a NAME.xml an image, found none")
     images = images_in(_folder(source, "JPEGImages"), source)

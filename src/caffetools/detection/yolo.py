@@ -90,9 +90,9 @@ def _from_one(place: str, count: int) -> Finding:
 
 def _names_file(source: Path) -> Path:
     candidates = [*sorted(source.glob("*.yaml")), *sorted(source.glob("*.yml"))]
-    candidates = [path for path in candidates if "names" in _yaml(path)]
+    candidates = [path for path in candidates if path.is_file() and "names" in _yaml(path)]
     candidates += [source / name for name in _NAMES if (source / name).is_file()]
-    candidates += sorted(source.glob("*.names"))
+    candidates += sorted(path for path in source.glob("*.names") if path.is_file())
     if not candidates:
         raise ToolError(
             f"{source}: expected the classes' names in data.yaml or classes.txt, found neither; "
