@@ -27,12 +27,19 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
 
     Source: ``bbox.pyx`` of py-faster-rcnn.
     """
-    first = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    last = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (last - first + 1).clamp(min=0).prod(2)
-    union = sizes(boxes).prod(1)[:, None] + sizes(others).prod(1)[None] - shared
+    # One axis after the other and in place: these are the largest tensors of a detector's step.
+    shared = _shared(boxes, others, 0).mul_(_shared(boxes, others, 1))
+    union = (sizes(boxes).prod(1)[:, None] + sizes(others).prod(1)[None]).sub_(shared)
     # Where nothing is shared the union may be 0, or less.
-    return torch.where(shared > 0, shared / union, torch.zeros_like(shared))
+    return torch.where(shared > 0, shared / union, 0.0)
+
+
+def _shared(boxes: Tensor, others: Tensor, axis: int) -> Tensor:
+    """How many pixels each of N boxes shares with each of M along an axis, shape ``(N, M)``."""
+    last = torch.minimum(boxes[:, None, axis + 2], others[None, :, axis + 2])
+    return (
+        last.sub_(torch.maximum(boxes[:, None, axis], others[None, :, axis])).add_(1).clamp_(min=0)
+    )
 
 
 def deltas(boxes: Tensor, targets: Tensor) -> Tensor:

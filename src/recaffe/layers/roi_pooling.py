@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 from recaffe.layers.base import Layer, Shape, register
 
 _LOWEST = torch.finfo(torch.float32).min
+_MOST_VALUES = 1 << 24  # laid out at once
 
 
 @register("ROIPooling")
@@ -109,30 +110,51 @@ def _first_maxima(
     """Where in ``values`` (N, H, W, C) each bin's first maximum is; (R, *bins, C).
 
     The bins of a region are laid side by side, filled up by repeating their last row and column
-    to the size of the largest, so that they are windows of an ordinary pooling. One region
-    after the other: all at once would need the memory for the largest bin everywhere.
+    to the size of the largest, so that they are windows of an ordinary pooling. Regions whose
+    largest bins are alike are pooled together; all at once would need the memory for the largest
+    bin everywhere.
     """
     _, height, width, channels = values.shape
     found = items.new_empty((len(items), rows[0].shape[1], columns[0].shape[1], channels))
-    if not len(items):
-        return found
     # As in Caffe no NaN and no -inf is a maximum, except where there is nothing else.
     clean = torch.where(values > _LOWEST, values, _LOWEST).reshape(-1, channels)
-    tall, wide = ((ends - starts).amax(1).clamp(min=1).tolist() for starts, ends in (rows, columns))
-    for region, first in enumerate((items * (height * width)).tolist()):
-        y = _laid_out(rows[0][region], rows[1][region], tall[region], height)
-        x = _laid_out(columns[0][region], columns[1][region], wide[region], width)
-        places = (first + y[:, None] * width + x).flatten()
-        laid_out = clean.index_select(0, places).view(1, len(y), len(x), channels)
-        _, at = F.max_pool2d(
-            laid_out.permute(0, 3, 1, 2), (tall[region], wide[region]), return_indices=True
-        )
-        found[region] = places.take(at[0].permute(1, 2, 0))
+    firsts = items * (height * width)
+    for regions, tall, wide in _alike(rows, columns, channels):
+        y = _laid_out(rows[0][regions], rows[1][regions], tall, height)
+        x = _laid_out(columns[0][regions], columns[1][regions], wide, width)
+        places = firsts[regions, None, None] + y[:, :, None] * width + x[:, None]
+        laid_out = clean.index_select(0, places.flatten()).view(*places.shape, channels)
+        _, at = F.max_pool2d(laid_out.permute(0, 3, 1, 2), (tall, wide), return_indices=True)
+        at = at.permute(0, 2, 3, 1)
+        found[regions] = places.flatten(1).gather(1, at.flatten(1)).view(at.shape)
     return found.mul_(channels).add_(torch.arange(channels, device=items.device))
 
 
+def _alike(
+    rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], channels: int
+) -> Iterator[tuple[Tensor, int, int]]:
+    """The regions in groups, each with height and width of the largest bin that it has room for."""
+    largest = torch.stack([_roomy((ends - starts).amax(1)) for starts, ends in (rows, columns)], 1)
+    sizes, group = largest.unique(dim=0, return_inverse=True)
+    bins = rows[0].shape[1] * columns[0].shape[1]
+    for number, (tall, wide) in enumerate(sizes.tolist()):
+        (regions,) = (group == number).nonzero(as_tuple=True)
+        room = bins * tall * wide * channels
+        for part in regions.split(max(1, _MOST_VALUES // room)):
+            yield part, tall, wide
+
+
+def _roomy(sizes: Tensor) -> Tensor:
+    """At least the sizes, and few different ones: 1, 2, 3, 4, 6, 8, 12, 16, 24 and so on."""
+    sizes = sizes.clamp(min=1)
+    power = 2 ** (sizes - 1).clamp(min=1).double().log2().floor().long()
+    return torch.where(
+        sizes <= 2, sizes, torch.where(2 * sizes <= 3 * power, 3 * power // 2, 2 * power)
+    )
+
+
 def _laid_out(starts: Tensor, ends: Tensor, longest: int, length: int) -> Tensor:
-    """The rows of all bins one after the other, ``longest`` for each; any for an empty bin."""
+    """Of each region the rows of all bins, ``longest`` for each; any for an empty bin."""
     steps = torch.arange(longest, device=starts.device)
-    rows = torch.minimum(starts[:, None] + steps, ends[:, None] - 1)
-    return rows.clamp(0, length - 1).flatten()
+    rows = torch.minimum(starts[:, :, None] + steps, ends[:, :, None] - 1)
+    return rows.clamp(0, length - 1).flatten(1)

@@ -113,12 +113,12 @@ NETS = {
     "tiny": Detector(
         "tiny",
         backbones.tiny,
-        lambda n, x: faster_rcnn.fully_connected(n, x, (128, 128), dropout=False),
+        lambda n, x: faster_rcnn.fully_connected(n, x, (256, 128), dropout=False),
         rpn_outputs=64,
-        cells=6,
+        cells=7,
         snapshots="tiny_faster_rcnn",
         anchors=Anchors(16, (1.5, 2.25, 3.5)),
-        pool_from=("conv4", 8),
+        pool_from=("conv3", 4),
     ),
 }
 

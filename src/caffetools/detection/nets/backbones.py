@@ -73,9 +73,9 @@ def resnet50_head(n: Any, x: Any) -> Any:
 
 
 def tiny(n: Any) -> Any:
-    """Five convolutions that learn within minutes on a CPU, from nothing; conv4 has stride 8."""
-    x = _conv(n, 1, n.data, 32, 3, pad=1, stride=2)
-    for number, (outputs, stride) in enumerate(((48, 2), (64, 2), (64, 1), (64, 2)), 2):
+    """Five convolutions that learn within minutes on a CPU, from nothing; conv3 has stride 4."""
+    x = n.data
+    for number, (outputs, stride) in enumerate(((24, 2), (32, 2), (48, 1), (64, 2), (64, 2)), 1):
         x = _conv(n, number, x, outputs, 3, filler=_MSRA, pad=1, stride=stride)
     return x
 
