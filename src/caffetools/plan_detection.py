@@ -130,7 +130,8 @@ class DetectionPlan(Running):
     @property
     def roidb_options(self) -> list[str]:
         """What ``caffetools.detection.roidb`` is told."""
-        return ["--difficult"] if self._dataset["learn_difficult"] else []
+        learnt = ["--split", *self._dataset["learn"]]
+        return learnt + (["--difficult"] if self._dataset["learn_difficult"] else [])
 
     def file(self, kind: str) -> str:
         """The prototxt ``train``, ``test`` or ``solver`` to start from."""

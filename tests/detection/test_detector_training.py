@@ -145,6 +145,8 @@ def test_what_is_learnt_of_a_split_is_written(tables: Path):
     assert found[0]["boxes"] == [[1, 2, 3, 4], [5, 6, 7.5, 8]]
     assert found[0]["classes"] == [1, 2]
     assert [entry["image"] for entry in written("--split", "test", "--output", "t")] == ["d.png"]
+    both = written("--split", "train", "test", "--output", "both")
+    assert [entry["image"] for entry in both] == ["a.png", "d.png"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_classes_that_do_not_fit_are_named(tables: Path, classes: str, message: 
 
 
 def test_a_split_without_objects_is_named(tables: Path):
-    with pytest.raises(ToolError, match="no image of the split 'val' has an object to learn"):
+    with pytest.raises(ToolError, match="no image of val has an object to learn"):
         written("--split", "val", "--output", "none")
 
 

@@ -1,4 +1,4 @@
-"""Write the images of one split and the objects in them as RoIDataLayer reads them.
+"""Write the images to learn from and the objects in them as RoIDataLayer reads them.
 
 A line of JSON for each image that has an object to learn from; see
 :func:`recaffe.detection.roidb.read_roidb`. Difficult objects, as VOC calls them, are left out
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,15 +24,18 @@ LOG = logging.getLogger("caffetools.detection.roidb")
 
 
 def entries(
-    pictures: Iterable[Picture], split: str, classes: dict[str, int], difficult: bool = False
+    pictures: Iterable[Picture],
+    splits: Collection[str],
+    classes: dict[str, int],
+    difficult: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """What is to be written of each picture of the split that has an object to learn from.
+    """What is to be written of each picture of the splits that has an object to learn from.
 
     ``classes`` are the numbers by name. Raises :class:`ToolError` for a class that is not there.
     """
     for picture in pictures:
         boxes = [box for box in picture.boxes if not box.crowd and (difficult or not box.difficult)]
-        if picture.split != split or picture.dropped or not boxes:
+        if picture.split not in splits or picture.dropped or not boxes:
             continue
         for box in boxes:
             if box.class_name not in classes:
@@ -55,7 +58,9 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.jsonl")
     parser.add_argument("--classes", type=Path, required=True, help="classes.txt")
-    parser.add_argument("--split", default="train", help="which split (default: train)")
+    parser.add_argument(
+        "--split", nargs="+", default=["train"], help="which splits (default: train)"
+    )
     parser.add_argument("--difficult", action="store_true", help="learn from difficult ones too")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     options = parser.parse_args(arguments)
@@ -64,7 +69,7 @@ def main(arguments: Sequence[str]) -> Optional[int]:
     found = list(entries(pictures, options.split, numbers, options.difficult))
     if not found:
         raise ToolError(
-            f"{options.manifest}: no image of the split {options.split!r} has an object to learn"
+            f"{options.manifest}: no image of {' and '.join(options.split)} has an object to learn"
         )
     lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in found)
     write_text(options.output, "".join(lines))
