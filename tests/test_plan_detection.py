@@ -107,7 +107,7 @@ def test_what_is_told_reaches_the_commands():
         ({"model": {"train": "a"}}, "model: expected net, one of Recaffe's, or the prototxts"),
         ({"model": {"net": None}}, "is not as its schema says"),
         ({"experiments": {"tuned": {}}}, "starts from pretrained weights, and 'pretrained' names"),
-        ({"dataset": {"composed": {"images": 9}}}, "tells of the source digits-on-photographs"),
+        ({"dataset": {"composed": {"images": 9}}}, "and with no other source"),
         ({"dataset": {"formt": "voc"}}, "unknown key 'formt'; did you mean 'format'"),
         ({"image": {"scale": 0}}, "image.scale: 0 is less than the minimum"),
         ({"training": {"threads": 0}}, "training.threads: 0 is less than the minimum"),
@@ -143,4 +143,5 @@ def test_a_folder_that_is_absent_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     plan().require_folders()
     with pytest.raises(ToolError, match=r"dataset\.classes: there is no c\.txt"):
         plan({"dataset": {"classes": "c.txt"}}).require_folders()
-    plan({"dataset": {"source": "digits-on-photographs"}}).require_folders()
+    built_in = {"source": "digits-on-photographs", "composed": {"images": 10}}
+    plan({"dataset": built_in}).require_folders()

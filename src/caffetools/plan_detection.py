@@ -49,9 +49,10 @@ class DetectionPlan(Running):
                 "config: an experiment starts from pretrained weights, and 'pretrained' names "
                 "none; give it a url or a model, or say pretrained: false"
             )
-        if ("composed" in self._dataset) and not self.is_built_in:
+        if ("composed" in self._dataset) != self.is_built_in:
             raise ToolError(
-                f"config: dataset.composed: tells of the source {BUILT_IN} alone; leave it out"
+                "config: dataset.composed: expected of how many images, such as {images: 1000}, "
+                f"with source: {BUILT_IN}, and with no other source"
             )
         if not self.is_built_in and "format" not in self._dataset:
             raise ToolError("config: dataset.format: expected voc, coco, yolo or csv, found none")
