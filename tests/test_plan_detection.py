@@ -107,7 +107,7 @@ def test_what_is_told_reaches_the_commands():
         ({"model": {"train": "a"}}, "model: expected net, one of Recaffe's, or the prototxts"),
         ({"model": {"net": None}}, "is not as its schema says"),
         ({"experiments": {"tuned": {}}}, "starts from pretrained weights, and 'pretrained' names"),
-        ({"dataset": {"composed": {"images": 9}}}, "and with no other source"),
+        ({"dataset": {"composed": {"images": 10}}}, "and with no other source"),
         ({"dataset": {"formt": "voc"}}, "unknown key 'formt'; did you mean 'format'"),
         ({"image": {"scale": 0}}, "image.scale: 0 is less than the minimum"),
         ({"training": {"threads": 0}}, "training.threads: 0 is less than the minimum"),
