@@ -33,6 +33,10 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path):
         '{"path": "a.jpg", "boxes": [], "colour": 1}',
         '{"path": "a.jpg", "boxes": [{"class": "cat", "corners": [1, 2, 3]}]}',
         '{"path": "a.jpg", "boxes": [{"class": "cat", "corners": [1, 2, 3, "x"]}]}',
+        '{"path": "a.jpg", "boxes": [{"class": ["cat"], "corners": [1, 2, 3, 4]}]}',
+        '{"path": "a.jpg", "boxes": [{"class": "cat", "corners": [1, 2, 3, 4], "crowd": 1}]}',
+        '{"path": "a.jpg", "boxes": [], "width": "9"}',
+        '{"path": 3, "boxes": []}',
         "[" * 100_000,
     ],
 )

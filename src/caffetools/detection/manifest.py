@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from caffetools.cli import ToolError
 from caffetools.files import whole_file
@@ -71,6 +71,9 @@ class Picture(NamedTuple):
     dropped: str = ""
 
 
+Entry = TypeVar("Entry", Box, Picture)
+
+
 def write(path: Path, pictures: Iterable[Picture]) -> None:
     """Write a manifest, whole or not at all."""
     with whole_file(path) as partial, partial.open("w", encoding="utf-8") as stream:
@@ -112,5 +115,15 @@ def _from_json(found: dict[str, Any]) -> Picture:
     boxes = []
     for box in found.pop("boxes"):
         x1, y1, x2, y2 = map(float, box.pop("corners"))
-        boxes.append(Box(class_name=box.pop("class"), corners=(x1, y1, x2, y2), **box))
-    return Picture(boxes=tuple(boxes), **found)
+        boxes.append(_typed(Box(class_name=box.pop("class"), corners=(x1, y1, x2, y2), **box)))
+    return _typed(Picture(boxes=tuple(boxes), **found))
+
+
+def _typed(entry: Entry) -> Entry:
+    """The entry, whose values must be of the types that their defaults are of, or texts."""
+    defaults = {"corners": (), **entry._field_defaults}
+    for name, value in entry._asdict().items():
+        expected = type(defaults.get(name, ""))
+        if type(value) is not expected:
+            raise TypeError(f"{name}: expected {expected.__name__}, found {value!r}")
+    return entry
