@@ -12,8 +12,8 @@ from small_detector import CLASSES, detecting_net, settings, train_net, write_im
 
 import caffe
 from caffetools import train
-from caffetools.cli import ToolError
-from caffetools.detection import detect, detections, manifest, roidb, training
+from caffetools.cli import ToolError, is_users_mistake
+from caffetools.detection import detect, detections, manifest, patch, roidb, training
 from caffetools.detection.manifest import BACKGROUND, Box, Picture
 from caffetools.history import read_history
 from caffetools.loss_parts import read_losses
@@ -97,6 +97,64 @@ def test_one_starts_from_published_weights(folder: Path):
     for name, blobs in first.items():
         for one, other in zip(blobs, second[name], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-12)
+
+
+def patched(output: str, settings: str = "{}") -> None:
+    Path("test.prototxt").write_text(detecting_net())
+    Path("classes.txt").write_text(f"{BACKGROUND}\na\nb\nc\nd\n")
+    patch.main([
+        "--train", "train.prototxt", "--test", "test.prototxt", "--solver", "solver.prototxt",
+        "--classes", "classes.txt", "--roidb", "roidb.jsonl", "--root", ".", "--settings",
+        settings, "--output", output,
+    ])  # fmt: skip
+
+
+def test_a_detector_of_other_classes_starts_from_all_but_its_heads(folder: Path):
+    first = trained("a")
+    patched(
+        "other", '{"new_heads": true, "suffix": "_mine", "solver": {"max_iter": 1, "base_lr": 0}}'
+    )
+    arguments = ["--solver", "other/solver.prototxt", "--weights", "a/final.caffemodel"]
+    second = trained("b", *arguments)
+    assert second["cls_score_mine"][0].shape == (5, 16)
+    assert second["bbox_pred_mine"][0].shape == (20, 16)
+    shared = set(first) & set(second)
+    assert shared == set(first) - {"cls_score", "bbox_pred"}
+    for name in shared:
+        for one, other in zip(first[name], second[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+    net = caffe.Net("other/test.prototxt", "b/final.caffemodel", caffe.TEST)
+    assert net.blobs["cls_prob"].data.shape[1] == 5
+    assert net.blobs["bbox_pred"].data.shape[1] == 20
+
+    patched("same")
+    arguments[1] = "same/solver.prototxt"
+    with pytest.raises(caffe.CaffeError, match="cls_score") as refused:
+        trained("c", *arguments)
+    assert is_users_mistake(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[", "expected a JSON object"),
+        ("[]", r"expected a JSON object, found \[\]"),
+        ('{"scle": 3}', "'scle' is no setting; did you mean 'scale'"),
+        ('{"scale": "3"}', "scale: expected int, found '3'"),
+        ('{"solver": {"base_lrr": 3}}', "base_lrr is no scalar field"),
+    ],
+)
+def test_settings_that_are_none_are_named(folder: Path, settings: str, message: str):
+    with pytest.raises(ToolError, match=message):
+        patched("other", settings)
+    assert not Path("other").exists()
+
+
+def test_a_net_without_images_is_named(folder: Path):
+    text = (folder / "train.prototxt").read_text()
+    (folder / "train.prototxt").write_text(text.replace("RoIDataLayer", "Other"))
+    with pytest.raises(ToolError, match="expected one Python layer RoIDataLayer"):
+        patched("other")
 
 
 def test_a_classifier_is_no_detector():
