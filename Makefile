@@ -32,6 +32,7 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile config/detection/digits.yaml
 
 # BVLC's own build of Caffe 1.0, from Debian 11's packages; needs root and debootstrap.
 bvlc: install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,14 @@ def test_a_folder_that_is_absent_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         plan({"dataset": {"classes": "c.txt"}}).require_folders()
     built_in = {"source": "digits-on-photographs", "composed": {"images": 10}}
     plan({"dataset": built_in}).require_folders()
+
+
+def test_each_figure_has_a_command_that_takes_what_it_is_told():
+    found = plan()
+    for figure in found.figures:
+        module, *options = found.figure("mine", "scratch", figure)
+        command = importlib.import_module(module)
+        with pytest.raises((ToolError, OSError)) as refused:
+            command.main([*options, "--output", "figure.png"])
+        # Of the files that it is told none is there yet.
+        assert "results/mine/experiments/scratch/seed0" in str(refused.value)

@@ -17,6 +17,7 @@ class DetectionPlan(Running):
     """A checked configuration, with defaults filled in.
 
     Attributes:
+        figures: the kinds of figures that each experiment gets.
         task: what nets learn.
         results: the files of ``results/TARGET`` that the workflow is to make.
         target: the name of the data set.
@@ -25,6 +26,7 @@ class DetectionPlan(Running):
         ToolError: parts of the configuration contradict each other.
     """
 
+    figures = ("losses", "precision_recall", "false_positives", "missed", "gallery")
     task = "detection"
     results = ("report.html",)
 
@@ -177,6 +179,20 @@ class DetectionPlan(Running):
     def evaluation_options(self) -> list[str]:
         """What ``caffetools.detection.evaluate`` is told of how to judge."""
         return options_of({key: self._config["evaluation"][key] for key in ("iou", "metric")})
+
+    def figure(self, dataset: str, experiment: str, figure: str) -> list[str]:
+        """The command that draws a figure of the first seed's run, and what it is told."""
+        run = run_folder(dataset, experiment, self.seeds[0])
+        judged = f"{run}/evaluation"
+        if figure == "losses":
+            return ["caffetools.plots.losses", "--losses", f"{run}/losses.csv"]
+        told = {"metrics": f"{judged}/metrics.json"}
+        if figure == "precision_recall":
+            told = {"curves": f"{judged}/curves.csv", **told}
+        elif figure == "gallery":
+            tables = ("scores", "judged", "missed")
+            told = {"images": self.folder, **{key: f"{judged}/{key}.csv" for key in tables}}
+        return [f"caffetools.detection.plots.{figure}", *options_of(told)]
 
     def labelled_runs(self) -> list[str]:
         """Every run as ``EXPERIMENT:SEED:FOLDER``."""

@@ -1,11 +1,4 @@
 # From images with boxes to detectors that are trained, judged and reported.
-FIGURES = {
-    "losses": "Training",
-    "precision_recall": "Evaluation",
-    "false_positives": "Evaluation",
-    "missed": "Evaluation",
-    "gallery": "Evaluation",
-}
 
 
 rule compose:
@@ -54,7 +47,7 @@ rule boxes:
         **PLAN.resources("data"),
     params:
         code=source_digest("caffetools.detection.dataset"),
-        folder=PLAN.folder,
+        folder=lambda wildcards: PLAN.folder,
         listing=lambda wildcards: listing(wildcards.dataset),
         options=PLAN.dataset_options,
     shell:
@@ -153,7 +146,7 @@ rule patch:
         **PLAN.resources("short"),
     params:
         code=source_digest("caffetools.detection.patch"),
-        folder=PLAN.folder,
+        folder=lambda wildcards: PLAN.folder,
         settings=lambda wildcards: as_param(
             PLAN.settings(wildcards.experiment, int(wildcards.seed))
         ),
@@ -223,7 +216,7 @@ rule detect:
         **PLAN.resources("nets"),
     params:
         code=source_digest("caffetools.detection.detect"),
-        folder=PLAN.folder,
+        folder=lambda wildcards: PLAN.folder,
         options=PLAN.detect_options,
     shell:
         f"logged {{log:q}} {PINNED}"
@@ -259,32 +252,6 @@ rule judge:
         " {params.options:q} --output {output:q}"
 
 
-def figure_command(wildcards):
-    """The command that draws a figure, and what it draws of the first seed's run."""
-    run = RUN.format(**{**wildcards, "seed": FIRST_SEED})
-    metrics = ["--metrics", f"{run}/evaluation/metrics.json"]
-    place = "caffetools.detection.plots."
-    return {
-        "losses": ["caffetools.plots.losses", "--losses", f"{run}/losses.csv"],
-        "precision_recall": [
-            f"{place}precision_recall",
-            "--curves",
-            f"{run}/evaluation/curves.csv",
-            *metrics,
-        ],
-        "false_positives": [f"{place}false_positives", *metrics],
-        "missed": [f"{place}missed", *metrics],
-        "gallery": [
-            *(f"{place}gallery", "--images", PLAN.folder),
-            *(
-                word
-                for table in ("scores", "judged", "missed")
-                for word in (f"--{table}", f"{run}/evaluation/{table}.csv")
-            ),
-        ],
-    }[wildcards.figure]
-
-
 rule figure:
     """One figure of an experiment, of its first seed."""
     input:
@@ -297,7 +264,9 @@ rule figure:
     output:
         png=report(
             "results/{dataset}/plots/{experiment}.{figure}.png",
-            category=lambda wildcards: FIGURES[wildcards.figure],
+            category=lambda wildcards: (
+                "Training" if wildcards.figure == "losses" else "Evaluation"
+            ),
             labels={"figure": "{figure}", "experiment": "{experiment}"},
         ),
         svg="results/{dataset}/plots/{experiment}.{figure}.svg",
@@ -306,7 +275,7 @@ rule figure:
     benchmark:
         "results/{dataset}/benchmarks/figure.{experiment}.{figure}.tsv"
     wildcard_constraints:
-        figure=one_of(FIGURES),
+        figure=one_of(PLAN.figures),
     group:
         "figures"
     conda:
@@ -314,8 +283,8 @@ rule figure:
     resources:
         **PLAN.resources("short"),
     params:
-        code=lambda wildcards: source_digest(figure_command(wildcards)[0]),
-        command=figure_command,
+        code=lambda wildcards: source_digest(PLAN.figure(**wildcards)[0]),
+        command=lambda wildcards: PLAN.figure(**wildcards),
     shell:
         "logged {log:q} python -m {params.command:q} --output {output:q}"
 
@@ -328,7 +297,7 @@ rule report_page:
             "results/{dataset}/plots/{experiment}.{figure}.png",
             dataset=PLAN.target,
             experiment=PLAN.experiments,
-            figure=FIGURES,
+            figure=PLAN.figures,
         ),
         summary=f"results/{PLAN.target}/dataset/summary.json",
     output:
@@ -354,7 +323,7 @@ rule report_page:
         figures=[
             f"{experiment}:{figure}:results/{PLAN.target}/plots/{experiment}.{figure}.png"
             for experiment in PLAN.experiments
-            for figure in FIGURES
+            for figure in PLAN.figures
         ],
     shell:
         "logged {log:q} python -m caffetools.detection.report --title {params.title:q}"
