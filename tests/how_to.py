@@ -28,7 +28,7 @@ LEFT = {
 
 # Pages whose examples need packages that BVLC's interpreter does not have, or what their shell
 # commands make.
-OURS_ALONE = ("data-sets", "deploy")
+OURS_ALONE = ("data-sets", "deploy", "detection")
 # Pages whose shell commands start where their Python does, and not beside the default results.
 OWN_COMMANDS = ("data-sets", "deploy")
 
