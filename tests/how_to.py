@@ -26,8 +26,8 @@ LEFT = {
     "data-sets": ("lmdbs/faces_labels.json", "arrays/train.json", "lmdbs/volumes/data/data.mdb"),
 }
 
-# Pages whose examples need packages that BVLC's interpreter does not have, or what their shell
-# commands make.
+# Pages whose examples need packages or layers that BVLC's build does not have, or what their
+# shell commands make.
 OURS_ALONE = ("data-sets", "deploy", "detection")
 # Pages whose shell commands start where their Python does, and not beside the default results.
 OWN_COMMANDS = ("data-sets", "deploy")

@@ -428,7 +428,7 @@ def test_what_the_registry_lacks_must_be_told(name: str, model: Any, message: st
 
 def test_weights_without_a_checksum_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = replace(find("vgg16"), sha1=None, sha256=None)
-    monkeypatch.setattr("caffetools.plan.find", lambda name: bare)
+    monkeypatch.setattr("caffetools.plan_running.find", lambda name: bare)
     with pytest.raises(ToolError, match=r"no checksum of its weights is known.*sha256$"):
         published("vgg16")
     assert published("vgg16", sha256="0" * 64).fetch_options[-2:] == ["--sha256", "0" * 64]
