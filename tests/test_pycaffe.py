@@ -303,6 +303,13 @@ def test_only_what_computes_loads_torch(statement, loads_torch):
     assert done.stdout.decode().strip() == str(loads_torch)
 
 
+def test_the_compiler_is_loaded_where_something_is_compiled_and_not_before():
+    """It takes half as long again as all else."""
+    script = "import sys, caffe; caffe.Net; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout == b"False\n"
+
+
 def test_a_net_with_a_reading_thread_lets_its_process_end(here):
     write_lmdb(here / "train", *learnable_images(5, 2, (1, 2, 2)))
     (here / "data.prototxt").write_text(

@@ -49,7 +49,8 @@ def set_precision(precision: str) -> None:
 def set_compiled(compiled: bool) -> None:
     """Whether training steps are compiled: a minute or more at first, and faster on a GPU.
 
-    Not one of pycaffe's names. Steps whose blobs are looked at run layer by layer as ever.
+    Not one of pycaffe's names. Steps whose blobs are looked at run layer by layer as ever, and a
+    detector's, whose regions are as many as are found, are not compiled.
     """
     context.compiles = compiled
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -55,7 +54,6 @@ class NativeLayer(Layer):
         """The tops, from bottoms without history, in single precision."""
         raise NotImplementedError
 
-    @torch.compiler.disable  # how large the tops are follows from what the bottoms hold
     def forward(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> list[Tensor]:
         with self.named():
             return list(self.compute([bottom.detach().float() for bottom in bottoms]))

@@ -16,6 +16,7 @@ from torch import Tensor
 from recaffe.blob import Blob, SyncedMemory
 from recaffe.context import context
 from recaffe.layers import BlobLayer
+from recaffe.layers.native import NativeLayer
 
 if TYPE_CHECKING:
     from recaffe.net.net import Net
@@ -52,6 +53,8 @@ class WholeStep:
         self._kept = list(dict.fromkeys([*self._losses, *outputs]))
         self._plan = _Plan(net, self._sources, self._kept)
         self._compiled: Compute | None = None
+        # How large their tops are follows from what the bottoms hold: no graph of fixed shapes.
+        self._has_tops_of_any_size = any(isinstance(layer, NativeLayer) for layer in net.layers)
 
     @staticmethod
     def can_run(net: Net) -> bool:
@@ -113,7 +116,7 @@ class WholeStep:
 
     @property
     def _compute(self) -> Compute:
-        if not context.compiles:
+        if not context.compiles or self._has_tops_of_any_size:
             return self._forward
         if self._compiled is None:
             self._compiled = torch.compile(self._forward, dynamic=False)
