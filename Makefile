@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
+# Each job and many a test is a process, and would compile every module afresh.
+unexport PYTHONDONTWRITEBYTECODE
 # A file's tests run in one process, since they share what its fixtures made; one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile
 
