@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from bvlc import Build
-from programs import assert_mistake, program
+from programs import assert_mistake, assert_mistake_within, program
 
 import caffe
 
@@ -151,8 +151,12 @@ def test_mistakes(here: Path, run: tuple[str, ...], words: str) -> None:
     np.save("object.npy", np.array([{"a": 1}], object), allow_pickle=True)
     np.save("two.npy", np.zeros(2, "f"))
     (here / "two").write_text("a\nb\n")
-    assert_mistake(program(here, "classify", *run), words)
+    assert_mistake_within(here, words, "classify", *run)
     assert not (here / "o.npy").exists()
+
+
+def test_a_mistake_is_one_line(here: Path) -> None:
+    assert_mistake(program(here, "classify", *MODEL, "none.jpg", "o.npy"), "no such image")
 
 
 def test_a_traceback_is_there_for_the_asking(here: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 from bvlc import Build
-from programs import assert_mistake, program
+from programs import assert_mistake, assert_mistake_within, program
 
 NET = """
 name: "drawn"
@@ -86,7 +86,7 @@ def test_bvlcs_build_draws_the_same(bvlc: Build, here: Path, flags: tuple[str, .
 )
 def test_mistakes(here: Path, run: tuple[str, ...], told: str) -> None:
     (here / "broken").write_text("layer { nmae: 'a' }")
-    assert_mistake(program(here, "draw_net", *run), told)
+    assert_mistake_within(here, told, "draw_net", *run)
     assert not (here / "a.png").exists()
 
 

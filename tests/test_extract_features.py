@@ -10,7 +10,7 @@ import numpy as np
 import plyvel
 import pytest
 from bvlc import Build
-from programs import assert_mistake, program
+from programs import assert_mistake_within, program
 from recipes import write_lmdb
 
 import caffe
@@ -152,5 +152,5 @@ def test_mistakes(here: Path, changed: dict[int, str], words: str) -> None:
     for index, value in changed.items():
         asked[index] = value
     before = sorted(here.iterdir())
-    assert_mistake(program(here, "extract_features", *asked), words)
+    assert_mistake_within(here, words, "extract_features", *asked)
     assert sorted(here.iterdir()) == before

@@ -14,7 +14,7 @@ import numpy as np
 import plyvel
 import pytest
 from bvlc import Build
-from programs import assert_mistake, program
+from programs import assert_mistake_within, program
 from test_commands_bvlc import FILES
 
 from caffetools.programs.parse_log import read_log
@@ -135,7 +135,7 @@ def test_programs_run_on_bvlcs_interpreter_too(bvlc: Build, images: Path, name: 
 def test_a_mistake_is_told_without_a_traceback(images: Path, run: tuple[str, ...]) -> None:
     deep = "/".join(["sub", ".."] * 150)
     (images / "long").write_text(f"{deep}/a.png 0\n")
-    assert_mistake(program(images, *run), "")
+    assert_mistake_within(images, "", *run)
     assert not (images / "new").exists()
 
 
