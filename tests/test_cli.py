@@ -81,3 +81,11 @@ def test_the_environment_says_how_much_is_told(monkeypatch, told, said):
         "log.warning('w')"
     )
     assert run(body).stderr.split() == said
+
+
+def test_a_word_that_tells_nothing_of_how_much_is_told_is_named(monkeypatch):
+    monkeypatch.setenv("RECAFFE_LOG", "loud")
+    found = run("import logging; logging.getLogger('caffetools.x').info('i')").stderr
+    assert found == (
+        "RECAFFE_LOG: expected one of quiet, normal, verbose, found 'loud'; taken as normal\ni\n"
+    )

@@ -136,6 +136,12 @@ def test_confusion_file(tmp_path: Path) -> None:
     check_file(confusion.main, ["--confusion", str(tmp_path / "c.csv")], tmp_path)
 
 
+def test_confusion_of_classes_with_dollars_in_their_names(tmp_path: Path) -> None:
+    """matplotlib takes what stands between two for a formula, and x^^y is none."""
+    (tmp_path / "c.csv").write_text("true,$x^^y$,b\n$x^^y$,3,1\nb,0,1\n")
+    check_file(confusion.main, ["--confusion", str(tmp_path / "c.csv")], tmp_path)
+
+
 # --- trainings under way ----------------------------------------------------------------
 
 

@@ -57,6 +57,8 @@ def test_close_ends_the_thread_though_the_queue_is_full() -> None:
     prefetcher.close()
     assert not prefetcher._thread.is_alive()
     prefetcher.close()
+    with pytest.raises(RuntimeError, match="after close"):
+        prefetcher.next()
 
 
 def test_a_forgotten_owner_ends_the_thread() -> None:

@@ -30,13 +30,18 @@ def run(main: Callable[[Sequence[str]], Optional[int]]) -> None:
 
     How much is told, the environment variable ``RECAFFE_LOG`` says: quiet, normal or verbose.
     """
-    level = LEVELS.get(os.environ.get("RECAFFE_LOG", ""), logging.INFO)
+    told = os.environ.get("RECAFFE_LOG") or "normal"
+    level = LEVELS.get(told, logging.INFO)
     # Of other packages' debugging nothing.
     logging.basicConfig(level=max(level, logging.INFO), format="%(message)s", stream=sys.stderr)
     logging.getLogger("caffetools").setLevel(level)
     if level != logging.DEBUG:
         # Our runtime tells of every layer of a net that is made, as Caffe's own programs do.
         logging.getLogger("recaffe.making").setLevel(logging.WARNING)
+    if told not in LEVELS:
+        logging.getLogger("caffetools").warning(
+            "RECAFFE_LOG: expected one of %s, found %r; taken as normal", ", ".join(LEVELS), told
+        )
     try:
         status = main(sys.argv[1:])
     except Exception as error:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.cli import ToolError, run
-from caffetools.plots.style import add_output, figure_file
+from caffetools.plots.style import add_output, figure_file, plain
 
 _MOST_NUMBERS = 30
 _MOST_NAMES = 60
@@ -41,8 +41,9 @@ class ConfusionDisplay:
         ax.set(xlabel="predicted", ylabel="true")
         if size <= _MOST_NAMES:
             turned = 0 if max(len(name) for name in self.classes) <= 2 else 90
-            ax.set_xticks(range(size), self.classes, rotation=turned)
-            ax.set_yticks(range(size), self.classes)
+            names = [plain(name) for name in self.classes]
+            ax.set_xticks(range(size), names, rotation=turned)
+            ax.set_yticks(range(size), names)
         if size <= _MOST_NUMBERS:
             self._write_counts(ax)
         return ax

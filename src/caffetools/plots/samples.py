@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from caffetools.classes import read_names
 from caffetools.cli import ToolError, run
 from caffetools.datums import datum_image, read_datums
-from caffetools.plots.style import RIGHT, WRONG, add_output, figure_file
+from caffetools.plots.style import RIGHT, WRONG, add_output, figure_file, plain
 from caffetools.predictions import Prediction, read_predictions
 from caffetools.spread import spread
 
@@ -78,7 +78,7 @@ class SamplesDisplay:
             ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             colour, weight = (RIGHT, "normal") if right else (WRONG, "bold")
             mark = "" if right else "✗ "
-            ax.set_title(mark + caption, color=colour, fontweight=weight, fontsize=10)
+            ax.set_title(mark + plain(caption), color=colour, fontweight=weight, fontsize=10)
         return axes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from caffetools.plots.curves import running_mean
-from caffetools.plots.style import COLOURS, line_style
+from caffetools.plots.style import COLOURS, line_style, plain
 
 
 def plot_loss(iterations: Sequence[int], losses: Sequence[float], ax: Axes) -> Axes:
@@ -27,7 +27,7 @@ def plot_errors(
 ) -> Axes:
     """Draw a line of errors, from 0 to 1, for every key of ``errors``."""
     for index, (name, values) in enumerate(errors.items()):
-        ax.plot(iterations[name], values, marker="o", ms=4, label=name, **line_style(index))
+        ax.plot(iterations[name], values, marker="o", ms=4, label=plain(name), **line_style(index))
     ax.set(xlabel="iteration", ylabel="error", ylim=(0, None))
     ax.legend()
     return ax
@@ -41,7 +41,7 @@ def plot_magnitudes(
 ) -> Axes:
     """Draw a line of magnitudes for every layer, on a logarithmic scale, where 0 has no place."""
     for index, (name, values) in enumerate(magnitudes.items()):
-        ax.plot(iterations, values, label=name, linewidth=1, **line_style(index))
+        ax.plot(iterations, values, label=plain(name), linewidth=1, **line_style(index))
     ax.set(xlabel="iteration", ylabel=label, yscale="log")
     if magnitudes:
         ax.legend(fontsize=8)

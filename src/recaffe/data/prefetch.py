@@ -31,9 +31,14 @@ class Prefetcher(Generic[Batch]):
         self._finalizer = weakref.finalize(self, _stop, self._thread, self._stopped)
 
     def next(self) -> Batch:
-        """The next result; waits until it is there. After an exception there is no other."""
+        """The next result; waits until it is there. After an exception there is no other.
+
+        Raises RuntimeError after :meth:`close`.
+        """
         if self._error is not None:
             raise self._error
+        if self._stopped.is_set():
+            raise RuntimeError("next() after close(): no further batch is prepared")
         result = self._ready.get()
         if isinstance(result, BaseException):
             self._error = result
