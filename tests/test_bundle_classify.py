@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from bvlc import Build
-from test_report import Page
+from html_page import Page
 
 import caffe
 from caffetools.bundle import classify, make, preprocessing

@@ -75,7 +75,8 @@ def test_defaults_are_filled_in():
 def test_what_is_told_reaches_the_commands():
     found = plan({
         "dataset": {"format": "coco", "annotations": ["a.json", "b.json"], "classes": "c.txt",
-                    "split": {"train": 10, "given": False, "group": "x"}, "clip": True,
+                    "split": {"train": 10, "given": False, "group": "x", "folds": 3,
+                              "fold": 1}, "clip": True,
                     "learn": ["train", "val"], "learn_difficult": True},
         "model": {"anchor_scales": [2, 4]},
         "pretrained": {"model": "vgg16"},
@@ -85,7 +86,8 @@ def test_what_is_told_reaches_the_commands():
     })  # fmt: skip
     assert found.dataset_options == [
         "--format", "coco", "--classes", "c.txt", "--annotations", "a.json", "b.json",
-        "--group", "x", "--seed", "0", "--train", "10", "--ignore-splits", "--clip",
+        "--fold", "1", "--folds", "3", "--group", "x", "--seed", "0", "--train", "10",
+        "--ignore-splits", "--clip",
     ]  # fmt: skip
     assert found.dataset_files == ["c.txt", "a.json", "b.json"]
     assert found.roidb_options == ["--split", "train", "val", "--difficult"]

@@ -133,6 +133,20 @@ def test_voc_files_beside_images_without_lists_are_divided(tmp_path: Path):
     assert grouped.summary["groups"] == 10
 
 
+def test_each_image_is_in_the_test_of_one_fold(tmp_path: Path):
+    for number in range(10):
+        scenes.image(tmp_path / "source" / f"{number}.png", number)
+        document = voc.document("x", (WIDTH, HEIGHT), [Box("cat", (1, 2, 3, 4))])
+        put(tmp_path / "source" / f"{number}.xml", document)
+    tested = []
+    for fold in "0", "1", "2":
+        made = make("voc", tmp_path / "source", "--folds", "3", "--fold", fold)
+        assert made.summary["asked"]["folds"] == 3
+        assert made.summary["images"]["val"] == 1  # a tenth of the others
+        tested += [one.path for one in made.pictures if one.split == "test"]
+    assert sorted(tested) == [f"{number}.png" for number in range(10)]
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {after} "{f"&{before};" * 10}">'
     for before, after in zip("abcdefgh", "bcdefghi", strict=True)

@@ -292,8 +292,9 @@ def test_the_log_names_a_few_findings_and_counts_the_rest(tmp_path: Path, caplog
     ("options", "told"),
     [
         (("--train", "rest"), "expected all three, or none"),
-        (("--train", "rest", "--val", "rest", "--test", "0"), "'rest' once at most"),
+        (("--train", "rest", "--val", "rest", "--test", "0"), "'rest' for one of them at most"),
         (("--train", "x", "--val", "0", "--test", "0"), "--train: expected a number"),
+        (("--folds", "3", "--fold", "3"), "one of them, from 0 to 2"),
         (("--annotations", "a", "b"), "expected one file or folder"),
         (("--group", "("), "no regular expression"),
     ],

@@ -34,7 +34,7 @@ from typing import Any, Optional
 import numpy as np
 
 from caffetools.cli import ToolError, run
-from caffetools.dataset import duplicates, folders, limits, splits, tables
+from caffetools.dataset import duplicates, folders, limits, split_options, splits, tables
 from caffetools.dataset.entry import HEADER, SPLITS, Entry, rows
 from caffetools.dataset.examine import examine_all
 from caffetools.files import write_csv, write_json, write_text
@@ -135,13 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--index", type=Path, metavar="CSV", help="table of all images")
     add("--names", type=Path, help="file with the class of each label, a line each")
     add("--output", type=Path, required=True, help="folder for the lists")
-    for split in SPLITS:
-        add(f"--{split}", required=True, metavar="N|FRACTION|rest")
-    add("--seed", type=int, default=0)
-    add("--ignore-splits", action="store_true", help="divide what lists or table divide already")
-    add("--group", metavar="PATTERN", help="what images of one group have in common in their paths")
-    add("--folds", type=int, default=0, metavar="K", help="divide into K parts; one is the test")
-    add("--fold", type=int, default=0, metavar="I", help="which one, from 0")
+    split_options.add_to(parser, required=True)
     add("--min-per-class", type=int, default=1, metavar="N", help="leave out smaller classes")
     add("--max-per-class", type=int, metavar="N", help="take so many images of a class at most")
     add("--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="leave out larger images")
@@ -149,25 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _asked(options: argparse.Namespace) -> splits.Asked:
-    shares = [splits.parse_share(f"--{name}", getattr(options, name)) for name in SPLITS]
-    if shares.count(None) > 1:
-        raise ToolError("--train, --val, --test: expected 'rest' for one of them at most")
+def _check_limits(options: argparse.Namespace) -> None:
     most = options.max_per_class
-    if options.folds and not (options.folds >= 2 and 0 <= options.fold < options.folds):
-        raise ToolError(
-            f"--folds {options.folds} --fold {options.fold}: expected at least 2 folds, and one of "
-            f"them, from 0 to {options.folds - 1}"
-        )
     if min(options.min_per_class, 1 if most is None else most) < 1:
         raise ToolError("--min-per-class, --max-per-class: expected at least 1")
-    return splits.Asked(shares, options.seed, options.folds, options.fold)
 
 
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.dataset --source DIR --output DIR --train S --val S --test S``."""
     options = _parser().parse_args(arguments)
-    asked = _asked(options)
+    asked = split_options.asked(options)
+    _check_limits(options)
     if lies_inside(options.output, options.source):
         raise ToolError(f"--output {options.output}: lies in the source folder; choose another")
     found, classes = find(options)

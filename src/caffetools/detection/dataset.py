@@ -17,7 +17,8 @@ from annotations goes by ``inputs`` in the summary, which changes with each byte
 ``--train``, ``--val`` and ``--test`` each take a number of images (``10``), a fraction of all
 (``0.2``), or ``rest``. Splits that the annotations give stay (one split of all images is none);
 without amounts, nothing is taken from these, and of images without splits a tenth is val, and a
-tenth test.
+tenth test. ``--folds K --fold I`` divides all images into K parts, of which this one, from 0, is
+the test; val is taken from the others.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 
 from caffetools.ahead import ahead
 from caffetools.cli import ToolError, run
-from caffetools.dataset import duplicates, splits
+from caffetools.dataset import duplicates, split_options, splits
 from caffetools.dataset.entry import SPLITS, Entry
 from caffetools.dataset.examine import SIDE
 from caffetools.detection import boxes_csv, coco, lint, manifest, voc, yolo
@@ -52,7 +53,11 @@ LOG = logging.getLogger("caffetools.detection.dataset")
 FORMATS = ("voc", "coco", "yolo", "csv")
 FIRST_PIXEL = {"voc": 1, "csv": 0}  # where it is open what the first pixel is called
 COLUMNS = ("level", "check", "place", "found", "fix")
-ASKED = (*SPLITS, "ignore_splits", "group", "first_pixel", "clip", "keep_empty", "max_pixels")
+USUAL = ("rest", "0.1", "0.1")  # of splits that nobody told
+ASKED = (
+    *SPLITS, "folds", "fold", "ignore_splits", "group", "first_pixel", "clip", "keep_empty",
+    "max_pixels",
+)  # fmt: skip
 TOLD = 3  # findings of a check that the log names
 
 
@@ -132,7 +137,7 @@ def divided(
     pictures: Sequence[Picture], options: argparse.Namespace, has_splits: bool
 ) -> list[Picture]:
     """The pictures, each that can be used with its split."""
-    asked = _asked(options, has_splits)
+    asked = split_options.asked(options, ("rest", "0", "0") if has_splits else USUAL)
     usable = [i for i, picture in enumerate(pictures) if not picture.dropped]
     if not usable:
         first = pictures[0]
@@ -148,18 +153,6 @@ def divided(
 
 def _entry(picture: Picture) -> Entry:
     return Entry(picture.path, 0, ANY, picture.split, picture.group, picture.sha256, picture.bytes)
-
-
-def _asked(options: argparse.Namespace, has_splits: bool) -> splits.Asked:
-    usual = ("rest", "0", "0") if has_splits else ("rest", "0.1", "0.1")
-    told = [getattr(options, name) for name in SPLITS]
-    if any(one is not None for one in told) and None in told:
-        raise ToolError("--train, --val, --test: expected all three, or none")
-    amounts = usual if None in told else told
-    shares = [splits.parse_share(f"--{name}", one) for name, one in zip(SPLITS, amounts)]
-    if sum(share is None for share in shares) > 1:
-        raise ToolError("--train, --val, --test: expected 'rest' once at most")
-    return splits.Asked(shares, options.seed)
 
 
 def digest(parts: Iterable[tuple[str, str]]) -> str:
@@ -256,11 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--annotations", type=Path, nargs="+", help="files, or VOC's folder, if not found there")
     add("--output", type=Path, required=True)
     add("--classes", type=Path, metavar="FILE", help="the classes, a line each")
-    for split in SPLITS:
-        add(f"--{split}", metavar="N|FRACTION|rest")
-    add("--seed", type=int, default=0)
-    add("--ignore-splits", action="store_true", help="divide what annotations divide already")
-    add("--group", metavar="PATTERN", help="what images of one group have in common in their paths")
+    split_options.add_to(parser, required=False)
     add("--first-pixel", type=int, choices=(0, 1), help="of voc (1) and csv (0)")
     add("--clip", action="store_true", help="clip boxes that reach over the border")
     add("--keep-empty", action="store_true", help="keep images without boxes")
@@ -304,6 +293,7 @@ def main(arguments: Sequence[str]) -> None:
         "asked": {name: getattr(options, name) for name in ASKED},
         "duplicates": duplicates.summary(entries, pairs)["across_splits"],
         "format": options.format,
+        "given": [name for name in SPLITS if any(image.split == name for image in images)],
         "inputs": _inputs(told.files, pictures, options),
         "seed": options.seed,
     }

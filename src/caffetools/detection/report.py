@@ -119,6 +119,20 @@ def page(title: str, summary: dict[str, Any], experiments: Sequence[Experiment])
     return str(template.render(title=title, data=summary, experiments=experiments, best=best))
 
 
+def _read_summary(path: Path) -> dict[str, Any]:
+    """What ``python -m caffetools.detection.dataset`` wrote last."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ToolError(f"{path}: expected JSON ({error}); make it again") from error
+    if not isinstance(found, dict) or not {"asked", "boxes", "images"} <= set(found):
+        raise ToolError(
+            f"{path}: expected the summary.json of caffetools.detection.dataset, found another "
+            "file; make it again"
+        )
+    return found
+
+
 def main(arguments: Sequence[str]) -> None:
     """``python -m caffetools.detection.report``"""
     parser = argparse.ArgumentParser(
@@ -130,10 +144,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--figure", nargs="*", default=[], metavar="EXPERIMENT:KIND:PATH")
     parser.add_argument("--output", type=Path, required=True, help="the page to write")
     options = parser.parse_args(arguments)
-    try:
-        summary = json.loads(options.summary.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ToolError(f"{options.summary}: expected JSON ({error}); make it again") from error
+    summary = _read_summary(options.summary)
     experiments = read_experiments(options.run, options.figure)
     write_text(options.output, page(options.title, summary, experiments))
 
