@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def _sync_directory(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to; synced and renamed to ``path`` if nothing is raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -46,6 +48,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 def whole_directory(path: Path) -> Iterator[Path]:
     """Like :func:`whole_file`, for a folder; a folder already at ``path`` is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     if partial.exists():
         # Of one that was killed and had this process' number, as in containers all have the same.
@@ -60,6 +63,28 @@ def whole_directory(path: Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             shutil.rmtree(str(partial))
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of ``path`` beside it: those with no such process here."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        number = partial.name[len(path.name) + 2 : -len(".partial")]
+        if number.isdecimal() and not _is_at_work(int(number)):
+            if partial.is_dir():
+                shutil.rmtree(str(partial), ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    partial.unlink()
+
+
+def _is_at_work(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
