@@ -294,6 +294,10 @@ def test_the_log_names_a_few_findings_and_counts_the_rest(tmp_path: Path, caplog
         (("--train", "rest"), "expected all three, or none"),
         (("--train", "rest", "--val", "rest", "--test", "0"), "'rest' for one of them at most"),
         (("--train", "x", "--val", "0", "--test", "0"), "--train: expected a number"),
+        (
+            ("--train", "9", "--val", "0", "--test", "0", "--ignore-splits"),
+            "all images: asked for train 9, val 0, test 0",
+        ),
         (("--folds", "3", "--fold", "3"), "one of them, from 0 to 2"),
         (("--annotations", "a", "b"), "expected one file or folder"),
         (("--group", "("), "no regular expression"),

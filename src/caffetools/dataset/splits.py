@@ -126,7 +126,8 @@ def _named(
     sizes = {}
     for label, members in classes.items():
         sizes[label] = split_sizes(shares, len(members))
-        _check_sizes(entries[members[0]].class_name, len(members), shares, sizes[label], names)
+        of = f"class {entries[members[0]].class_name!r}" if len(classes) > 1 else "all images"
+        _check_sizes(of, len(members), shares, sizes[label], names)
     if any(entry.group for entry in entries):
         return _by_group(entries, sizes, seed, names)
     found = [""] * len(entries)
@@ -159,7 +160,7 @@ def split_sizes(shares: Sequence[Share], images: int) -> list[int]:
 
 
 def _check_sizes(
-    class_name: str,
+    of: str,
     images: int,
     shares: Sequence[Share],
     sizes: Sequence[int],
@@ -175,7 +176,7 @@ def _check_sizes(
     )
     lack = f"which leaves none for {short[0]}" if taken <= images else f"{taken} in all"
     raise ToolError(
-        f"class {class_name!r}: asked for {asked}, {lack}; found {images} "
+        f"{of}: asked for {asked}, {lack}; found {images} "
         "readable images; add images or ask for fewer"
     )
 
