@@ -160,10 +160,10 @@ def _stop(pid_file: Path) -> None:
             time.sleep(0.1)
 
 
-def jobs(rule: str) -> list[str]:
-    """The numbers of the jobs of a rule that run now."""
-    lines = _run("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
-    return [line.split()[0] for line in lines if f"rule_{rule}" in line]
+def jobs(name: str, rule: str) -> list[str]:
+    """The numbers of the jobs of a rule that run now, of the workflow that is called ``name``."""
+    lines = _run("squeue", "--noheader", "--states=RUNNING", "--format=%i %j %k").splitlines()
+    return [line.split()[0] for line in lines if f" {name}_" in line and f"rule_{rule}" in line]
 
 
 def cancel(job: str) -> None:
@@ -172,6 +172,7 @@ def cancel(job: str) -> None:
 
 
 def submit(miniature: Miniature, log: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the workflow through Slurm; what it says is in ``log``."""
+    """Start the workflow through Slurm, called as ``log``, where it writes what it says."""
+    called = ("--slurm-jobname-prefix", log.stem)
     with log.open("w", encoding="utf-8") as stream:
-        return miniature.start(*PROFILE, *options, output=stream)
+        return miniature.start(*PROFILE, *called, *options, output=stream)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import slurm
@@ -20,7 +21,7 @@ ITERATIONS = 30
 PAUSE = 2.5
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     try:
         slurm.require()
@@ -40,6 +41,24 @@ def only_scratch(folder: Path, **solver: object) -> Miniature:
     return miniature
 
 
+class Whole(NamedTuple):
+    """A workflow that runs from its start to its end."""
+
+    miniature: Miniature
+    log: Path
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """Beside all that the tests do: most of the time it waits for Slurm, as they do."""
+    folder = tmp_path_factory.mktemp("whole")
+    miniature, log = only_scratch(folder / "run"), folder / "whole.log"
+    with slurm.submit(miniature, log) as process:
+        yield Whole(miniature, log, process)
+        process.kill()
+
+
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait for something that happens while a process runs."""
     end = time.monotonic() + LONGEST
@@ -47,17 +66,6 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) 
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.5)
-
-
-def test_its_results_are_those_of_one_machine(tmp_path):
-    here, there = only_scratch(tmp_path / "here"), only_scratch(tmp_path / "there")
-    log = tmp_path / "there.log"
-    with slurm.submit(there, log) as process:
-        here.run()
-        assert process.wait(LONGEST) == 0, log.read_text()[-6000:]
-    assert there.hashes() == here.hashes()
-    submitted = re.findall(r"has been submitted with SLURM jobid \d+", log.read_text())
-    assert len(submitted) == 7
 
 
 def test_a_training_that_is_stopped_comes_back_and_goes_on(tmp_path):
@@ -75,7 +83,7 @@ def test_a_training_that_is_stopped_comes_back_and_goes_on(tmp_path):
     options = (target, "--retries", "6", "--rerun-triggers", "mtime")
     with slurm.submit(there, log, *options) as process:
         wait_until(lambda: trained.is_file() and "iteration 3 of" in trained.read_text(), process)
-        slurm.cancel(*slurm.jobs("train"))
+        slurm.cancel(*slurm.jobs("there", "train"))
         assert process.wait(LONGEST) == 0, log.read_text()[-6000:]
     said = log.read_text()
     ends = re.findall(r"SLURM status is: '(\w+)'", said)
@@ -111,3 +119,12 @@ def test_the_log_of_a_job_that_fails_is_shown(tmp_path):
     said = log.read_text()
     assert "Error in group patch" in said
     assert re.search(r"^ *error: .*nowhere", said, re.MULTILINE)
+
+
+def test_its_results_are_those_of_one_machine(tmp_path, whole):
+    here = only_scratch(tmp_path / "here")
+    here.run()
+    assert whole.process.wait(LONGEST) == 0, whole.log.read_text()[-6000:]
+    assert whole.miniature.hashes() == here.hashes()
+    submitted = re.findall(r"has been submitted with SLURM jobid \d+", whole.log.read_text())
+    assert len(submitted) == 7
