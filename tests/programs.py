@@ -31,7 +31,7 @@ def assert_mistake(done: subprocess.CompletedProcess[str], words: str) -> None:
 def assert_mistake_within(folder: Path, words: str, name: str, *arguments: str) -> None:
     """As :func:`assert_mistake`, of a program run here, where torch is loaded already."""
     told, logger = io.StringIO(), logging.getLogger("caffetools")
-    levels = {name: logging.getLogger(name).level for name in SET_BY_PROGRAMS}
+    levels = {each: logging.getLogger(each).level for each in SET_BY_PROGRAMS}
     handler = logging.StreamHandler(told)
     logger.addHandler(handler)
     try:

@@ -303,7 +303,7 @@ def test_only_what_computes_loads_torch(statement, loads_torch):
     assert done.stdout.decode().strip() == str(loads_torch)
 
 
-def test_the_compiler_is_loaded_where_something_is_compiled_and_not_before():
+def test_the_compiler_is_not_loaded_to_make_a_net():
     """It takes half as long again as all else."""
     script = "import sys, caffe; caffe.Net; print('torch._dynamo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from small_detector import CLASSES, detecting_net, settings, train_net, write_images
 
 import caffe
@@ -17,6 +18,7 @@ from caffetools.detection import detect, detections, manifest, patch, roidb, tra
 from caffetools.detection.manifest import BACKGROUND, Box, Picture
 from caffetools.history import read_history
 from caffetools.loss_parts import read_losses
+from recaffe.context import context
 from recaffe.detection.proposal_targets import MEANS, STDS
 from recaffe.proto.weights import read_weights
 
@@ -34,6 +36,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "solver.prototxt").write_text(SOLVER.format(iterations=4))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_step_whose_regions_are_as_many_as_are_found_is_not_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = caffe.SGDSolver("solver.prototxt")
+    plain.step(2)
+    monkeypatch.setattr(context, "compiles", True)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("a step was compiled"))
+    asked = caffe.SGDSolver("solver.prototxt")
+    asked.step(2)
+    for name, blobs in plain.net.params.items():
+        np.testing.assert_array_equal(asked.net.params[name][0].data, blobs[0].data)
 
 
 def trained(place: str, *more: str) -> dict[str, list[np.ndarray]]:
